@@ -1,0 +1,196 @@
+"""What several tests share: the script's cells, runs of it, archives, a web server."""
+
+import ast
+import contextlib
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import re
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+from to_notebook import split
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "sequential_retrieval.py"
+SAMPLE = ROOT / "tests" / "data" / "movielens-sample.zip"
+CELLS = [text for kind, text in split(SCRIPT.read_text()) if kind == "code"]
+NOWHERE = "http://127.0.0.1:9/ml-1m.zip"  # Port 9 refuses the connection.
+
+# Runs the script, then saves those of its variables that can be pickled.
+SPY = """
+import pickle, runpy, jax
+make, split = jax.make_array_from_process_local_data, set()
+def spy(sharding, data, *args):
+    array = make(sharding, data, *args)
+    split.add((array.shape[0], tuple(s.data.shape[0] for s in array.addressable_shards)))
+    return array
+jax.make_array_from_process_local_data = spy
+names = runpy.run_path("sequential_retrieval.py", run_name="__main__")
+kept = {"split": split, "history": names["history"].history}
+for name in ("train_ds", "test_ds"):
+    kept[name] = [(c.numpy(), l.numpy()) for c, l in names[name]]
+for name, value in names.items():
+    if name.startswith("__"):
+        continue
+    if type(value).__module__.split(".")[0] in ("numpy", "pandas", "builtins"):
+        if type(value) is not type(pickle) and not callable(value):
+            kept.setdefault(name, value)
+pickle.dump(kept, open("variables.pkl", "wb"))
+"""
+
+
+def cells(*texts):
+    """Returns the code of the cells that contain `texts`, one cell for each text."""
+    found = [[cell for cell in CELLS if text in cell] for text in texts]
+    assert all(len(some) == 1 for some in found), f"not in exactly one cell: {texts}"
+    return "\n".join(some[0] for some in found)
+
+
+def execute(code, **names):
+    """Executes code of the script; returns its names and what it printed."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "sequential_retrieval.py", "exec"), names)
+    return names, out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def script():
+    """The names that the script's imports, variables, functions and class define."""
+    tree = ast.parse(SCRIPT.read_text())
+    kinds = ast.FunctionDef, ast.ClassDef
+    tree.body = [node for node in tree.body if isinstance(node, kinds)]
+    code = cells("import keras\n", "SEED = ") + "\n" + ast.unparse(tree)
+    return execute(code)[0]
+
+
+def copy_script(folder, url=NOWHERE, archive=b"", sample=False, **variables):
+    """Puts a copy of the script into a folder, which downloads from another place.
+
+    Args:
+        folder: Path of the folder.
+        url: str. Where the copy shall download from.
+        archive: bytes of the archive, whose SHA-256 the copy shall expect.
+        sample: bool. Whether the sample stands beside it.
+        **variables: New values of upper-case variables.
+    """
+    variables["ARCHIVE_URL"] = url
+    variables["ARCHIVE_SHA256"] = hashlib.sha256(archive).hexdigest()
+    text = SCRIPT.read_text()
+    for name, value in variables.items():
+        text, count = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value!r}", text)
+        assert count == 1, name
+    (folder / "sequential_retrieval.py").write_text(text)
+    if sample:
+        (folder / "tests/data").mkdir(parents=True)
+        (folder / "tests/data" / SAMPLE.name).write_bytes(SAMPLE.read_bytes())
+
+
+def run(folder, *command, **environment):
+    """Runs the script, or another command, in a folder.
+
+    Returns:
+        `subprocess.CompletedProcess`; what a terminal would show in the end of
+        standard output, where a progress bar has overwritten itself.
+    """
+    result = subprocess.run(
+        [sys.executable, *(command or ["sequential_retrieval.py"])],
+        cwd=folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    lines = re.sub(r"\x1b\[[0-9;]*m|\x08", "", result.stdout).split("\n")
+    result.stdout = "\n".join(line.rpartition("\r")[2] for line in lines)
+    return result
+
+
+def spy_on(folder, **environment):
+    """Runs the script in a folder and returns a dict of its variables as well."""
+    result = run(folder, "-c", SPY, **environment)
+    assert result.returncode == 0, result.stderr
+    return result, pickle.loads((folder / "variables.pkl").read_bytes())
+
+
+def titles(stdout):
+    """Returns the lists of watched and of recommended titles in what was printed."""
+    printed = stdout.partition("Watched last")[2].split("Recommended")
+    return [re.findall(r"(?m)^    (.+)$", text) for text in printed]
+
+
+@pytest.fixture(scope="session")
+def offline(tmp_path_factory):
+    """A run of the script on the sample, and its variables."""
+    folder = tmp_path_factory.mktemp("offline")
+    copy_script(folder, sample=True)
+    return spy_on(folder)
+
+
+def make_archive(ratings, movies, folder="ml-1m/"):
+    """Returns the bytes of an archive with these two files, given as str or bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(folder + "ratings.dat", ratings)
+        archive.writestr(folder + "movies.dat", movies)
+    return file.getvalue()
+
+
+def small_data(users=8, movies=12, length=6):
+    """Returns the lines of a ratings.dat and of a movies.dat.
+
+    User u watches `length` movies in a row, from movie u on, in a ring of `movies`.
+    Their ids are 10, 20, ...
+    """
+    ratings = [
+        f"{u}::{10 * ((u + i) % movies + 1)}::4::{100 + i}"
+        for u in range(1, users + 1)
+        for i in range(length)
+    ]
+    return ratings, [f"{10 * m}::Movie {m}::Drama" for m in range(1, movies + 1)]
+
+
+@pytest.fixture
+def server():
+    """A web server on this machine; `server.answer(handler)` is all that it does."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.requests += 1
+            self.server.answer(self)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        server.requests = 0
+        server.url = f"http://127.0.0.1:{server.server_port}/ml-1m.zip"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def send(archive, length=None, pause=None):
+    """Returns an answer that sends an archive, saying that it has `length` bytes."""
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(length or len(archive)))
+        handler.end_headers()
+        handler.wfile.write(archive)
+        handler.wfile.flush()
+        if pause:
+            pause.wait()
+
+    return answer
