@@ -11,9 +11,8 @@ Accelerator: GPU
 ## Introduction
 
 *Sequential retrieval* picks, out of a whole catalogue, the movies that a person is most
-likely to watch next, given those watched so far and their order. Order matters: of two
-people who saw the same ten movies, the one who saw the thrillers last is the likelier
-to want another thriller.
+likely to watch next. The order of those watched so far matters: of two people who saw
+the same ten, the one who saw the thrillers last is likelier to want another thriller.
 
 We build a two-tower model in the manner of
 [GRU4Rec](https://arxiv.org/abs/1511.06939). The *query tower* turns a sequence of
@@ -30,7 +29,6 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-
 stderr = os.dup(2)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 try:
@@ -38,7 +36,6 @@ try:
 finally:
     os.dup2(stderr, 2)
 
-import csv
 import io
 import socket
 import urllib.error
@@ -50,7 +47,7 @@ import keras
 import keras_rs
 import numpy as np
 import pandas as pd
-from keras import ops
+from keras import layers, ops
 
 if keras.backend.backend() != "tensorflow":
     tf.config.set_visible_devices([], "GPU")
@@ -86,17 +83,16 @@ keras.utils.set_random_seed(SEED)
 ## Dataset
 
 MovieLens 1M is a million ratings that 6,040 people gave to 3,706 movies. `get_file`
-downloads and unpacks it, checks its SHA-256, and on the next run finds it where it is.
-If nobody answers, a small real sample takes its place. If anything else goes wrong, we
-stop: a damaged archive is no reason to train on other data without being asked.
+downloads it, checks its SHA-256, unpacks it, and next time finds it where it is. If
+nobody answers, a small real sample takes its place. Anything else that goes wrong is an
+error: a damaged archive is no reason to train on other data without being asked.
 """
 
 archive = DATA_DIR / "ml-1m.zip"
 socket.setdefaulttimeout(30)  # Seconds. `get_file` itself would wait forever.
 try:
     with warnings.catch_warnings():
-        # `get_file` only warns of an archive that would write outside its folder.
-        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("error", UserWarning)  # Of paths out of its folder.
         data_dir = keras.utils.get_file(
             archive.name,
             ARCHIVE_URL,
@@ -110,26 +106,23 @@ except Exception as error:
     advice = f"To do it by hand, download {ARCHIVE_URL} to {archive}."
     if isinstance(error, ValueError):  # The wrong SHA-256.
         archive.unlink(missing_ok=True)
-    if type(cause) is not urllib.error.URLError and not isinstance(
-        cause, (ConnectionError, TimeoutError)
-    ):
+    is_silence = isinstance(cause, (ConnectionError, TimeoutError))
+    if not is_silence and type(cause) is not urllib.error.URLError:
         raise SystemExit(f"{ARCHIVE_URL} is not in {DATA_DIR}: {error}\n{advice}")
     if not SAMPLE.exists():
         raise SystemExit(f"{error}\nThere is no {SAMPLE} here either. {advice}")
-    print(f"{error}\nGoing on with {SAMPLE}, a tenth of the ratings. It shows that")
-    print("every step works; what it recommends is worth about half as much.")
+    print(f"{error}\nGoing on with {SAMPLE}, too small to recommend as well.\n")
     data_dir = zipfile.Path(SAMPLE, "movielens-sample/")
 finally:
     socket.setdefaulttimeout(None)
 
 """
-The fields of both files are separated by two colons. The fast parser of pandas wants a
-single character, so we give it tabs.
+One function reads both files. A line that it cannot read is an error, not a gap.
 """
 
 
 def read_data(path, numbers, texts=()):
-    """Reads a MovieLens `.dat` file: one record a line, `::` between fields, Latin-1.
+    """Reads a MovieLens `.dat` file, in the format of the `README` in ml-1m.zip.
 
     Args:
         path: Path of the file, in a folder or in a zip archive.
@@ -137,24 +130,19 @@ def read_data(path, numbers, texts=()):
         texts: list of str. Names of the fields that hold text.
 
     Returns:
-        DataFrame of shape `(lines, fields)`.
-
-    Raises:
-        SystemExit: The file is empty, or a line has too few or too many fields or no
-            number where one belongs. The message names the file and the line.
-
-    Source: `README` in ml-1m.zip.
+        DataFrame of shape `(lines, fields)`. Raises SystemExit, and names the file and
+        the line, if a field is missing, or no number where one belongs.
     """
     names = [*numbers, *texts]
     text = path.read_bytes().rstrip()
     try:
         df = pd.read_csv(
-            io.BytesIO(text.replace(b"::", b"\t")),
+            io.BytesIO(text.replace(b"::", b"\t")),  # For `sep="::"` it is slow.
             sep="\t",
             names=names,
             dtype=dict.fromkeys(texts, str),
             encoding="latin-1",
-            quoting=csv.QUOTE_NONE,  # Quotes are part of a title.
+            quoting=3,  # None: quotes are part of a title.
             na_filter=False,  # "Null" may be one.
             skip_blank_lines=False,
             index_col=False,
@@ -179,13 +167,13 @@ ratings_df = read_data(
     data_dir / "ratings.dat", ["UserID", "MovieID", "Rating", "Timestamp"]
 )
 movies_df = read_data(data_dir / "movies.dat", ["MovieID"], ["Title", "Genres"])
-print(f"ratings_df, {len(ratings_df):,} rows:\n{ratings_df.head()}\n")
-print(f"movies_df, {len(movies_df):,} rows:\n{movies_df.head()}\n")
+print(f"{len(ratings_df):,} ratings, the first of which are\n{ratings_df.head()}\n")
+print(f"{len(movies_df):,} movies\n{movies_df.head().to_string()}\n")
 
 """
-The ids have gaps. In an embedding table a gap is a row that no movie owns: it takes
-memory, and it can be recommended, though it has no title. So we number the movies that
-have both ratings and a title anew, from 1 without gaps; 0 is for padding.
+The ids have gaps. In an embedding table each is a row that takes memory and can be
+recommended, though it has no title. So we number the movies that have ratings and a
+title anew, from 1 without gaps; 0 is for padding.
 """
 
 movies_df = movies_df[movies_df["Title"] != ""].drop_duplicates("MovieID")
@@ -199,13 +187,11 @@ ratings_df = ratings_df.assign(MovieID=old_ids.get_indexer(ratings_df["MovieID"]
 movies_df = movies_df.assign(MovieID=np.arange(1, len(movies_df) + 1))
 
 """
-Next, the sequences: each user's movies, ordered by timestamp. People often rate several
-movies within a second; then the order in the file counts.
-
-A user with n movies gives n - 1 examples, one for every movie that has others before
-it. That movie is the *label*; the ones before it, at most `MAX_CONTEXT_LENGTH`, are the
-*context*. To get all contexts at once we slide a window over the movies of all users,
-one user after the other. Where the window reaches back to the user before, we write 0.
+Next, each user's sequence of movies, by timestamp, and where that is equal in the order
+of the file. A user with n movies gives n - 1 examples, one for every movie that has
+others before it. That movie is the *label*; the ones before it, up to
+`MAX_CONTEXT_LENGTH`, are the *context*. To get all contexts at once we slide a window
+over the movies of all users, and pad with 0 where it reaches back to another user.
 """
 
 
@@ -213,35 +199,28 @@ def make_examples(ratings_df):
     """Makes one example of each movie that its user watched after others.
 
     Args:
-        ratings_df: DataFrame with the columns `UserID`, `MovieID` (from 1 on) and
-            `Rating` (in stars), ordered by user, and for each user by time.
+        ratings_df: DataFrame of `UserID`, `MovieID` (from 1 on) and `Rating` (in
+            stars), ordered by user, and for each user by time.
 
     Returns:
-        contexts: int32 array of shape `(examples, MAX_CONTEXT_LENGTH)`. Ids of the
-            movies watched before, the last one last; zeros in front if they are few.
-        labels: int32 array of shape `(examples,)`. Ids of the movies that followed.
-        rows: int64 array of shape `(examples,)`. The labels' index in `ratings_df`.
-        is_last: bool array of shape `(examples,)`. Whether it is the user's last one.
-
-    Raises:
-        SystemExit: `MIN_RATING` or `MIN_SEQUENCE_LENGTH` leaves nothing to learn from.
+        Four arrays: contexts, int32 `(examples, MAX_CONTEXT_LENGTH)`, ids with the
+        latest last and padding in front; labels, int32 `(examples,)`; the labels'
+        index in `ratings_df`, `(examples,)`; whether it is the user's last example.
+        Raises SystemExit if one of the limits leaves nothing to learn from.
     """
     df = ratings_df[ratings_df["Rating"] >= MIN_RATING]
     if df.empty:
         raise SystemExit(f"Nothing to learn from: no rating reaches {MIN_RATING=}.")
     df = df[df.groupby("UserID")["UserID"].transform("size") >= MIN_SEQUENCE_LENGTH]
     if df.empty:
-        raise SystemExit(
-            f"Nothing to learn from: no user has {MIN_SEQUENCE_LENGTH=} movies "
-            f"with {MIN_RATING=} or more."
-        )
+        raise SystemExit(f"Nothing to learn from: no user has {MIN_SEQUENCE_LENGTH=}.")
     movies = df["MovieID"].to_numpy("int32")  # (M,)
     num_before = df.groupby("UserID").cumcount().to_numpy()  # (M,)
     windows = np.lib.stride_tricks.sliding_window_view(
         np.pad(movies, (MAX_CONTEXT_LENGTH, 0))[:-1], MAX_CONTEXT_LENGTH
     )  # (M, MAX_CONTEXT_LENGTH)
-    distance = np.arange(MAX_CONTEXT_LENGTH, 0, -1)  # (MAX_CONTEXT_LENGTH,)
-    contexts = np.where(distance <= num_before[:, None], windows, 0)
+    is_own = np.arange(MAX_CONTEXT_LENGTH, 0, -1) <= num_before[:, None]
+    contexts = np.where(is_own, windows, 0)
     is_last = ~df["UserID"].duplicated(keep="last").to_numpy()
     some = num_before > 0
     return contexts[some], movies[some], df.index.to_numpy()[some], is_last[some]
@@ -249,39 +228,30 @@ def make_examples(ratings_df):
 
 ratings_df = ratings_df.sort_values(["UserID", "Timestamp"], ignore_index=True)
 contexts, labels, rows, is_last = make_examples(ratings_df)
-print("The first examples, context and label:")
-print(np.column_stack([contexts, labels])[:3], "\n")
+print("The first contexts and labels:\n", np.column_stack([contexts, labels])[:3], "\n")
 
 """
 **The split**: each user's last example is for the test, all others are for training. A
-random split would let the model learn from what people watched after the movie it is
-tested on. For the same reason nothing below that shapes the model looks at the test
-labels, not even to count how popular a movie is.
+random split would let the model learn from what people watched after the test movie.
+Nothing below that shapes the model looks at the test labels, not even to count them.
+
+The training rows are shuffled before they are batched: the other labels of a batch are
+going to be the negatives, and must not all be one user's. `cache()` keeps the batches,
+`shuffle()` gives them a new order in every epoch, and autotuning has nothing to tune.
 """
 
 train = np.random.permutation(np.flatnonzero(~is_last))
+batch_size = min(BATCH_SIZE, len(train))
+train = train[: len(train) // batch_size * batch_size]  # Whole batches.
 train_contexts, train_labels = contexts[train], labels[train]
 test_contexts, test_labels = contexts[is_last], labels[is_last]
-del contexts, labels, train  # All copied; this is a tenth of our memory.
+del contexts, labels, train
 print(f"{len(train_labels):,} training and {len(test_labels):,} test examples\n")
 
-"""
-The examples are still in the order of the users. The other labels of a batch will be
-our negatives, and they must not all be one user's, so we shuffle the rows before we
-batch them. They stay in their batches, which makes `cache()` worth it; the order of the
-batches is new in every epoch. `drop_remainder` makes all batches alike, so that the
-training step is compiled once.
-
-`tf.data`'s autotuning can stand still for seconds when an epoch begins, and there is
-nothing to tune here.
-"""
-
-batch_size = min(BATCH_SIZE, len(train_labels))
 options = tf.data.Options()
 options.autotune.enabled = False
-
 train_ds = tf.data.Dataset.from_tensor_slices((train_contexts, train_labels))
-train_ds = train_ds.batch(batch_size, drop_remainder=True).cache()
+train_ds = train_ds.batch(batch_size).cache()
 train_ds = train_ds.shuffle(len(train_ds)).prefetch(2).with_options(options)
 test_ds = tf.data.Dataset.from_tensor_slices((test_contexts, test_labels))
 test_ds = test_ds.batch(TEST_BATCH_SIZE).cache().prefetch(2).with_options(options)
@@ -293,55 +263,44 @@ for context, label in train_ds.take(1):
 """
 ## Model and training
 
-Both towers end in vectors of length 1, whose dot product is a cosine.
+The query tower embeds the movies of a context and runs a GRU over them. `mask_zero`
+keeps the padding out, and `unroll` makes ten steps in a row of the loop, which is
+faster when they are so few. The candidate tower embeds one movie. Both end in vectors
+of length 1, so that the score is a cosine. `BruteForceRetrieval` scores a query against
+all candidates and sorts them; training does without, and scores only within a batch.
 
-- The query tower embeds the movies of a context and runs a GRU over them.
-  `mask_zero` keeps the padding out of it. `unroll` compiles the ten steps as one piece
-  of code, which is faster than a loop for so few.
-- The candidate tower embeds one movie.
-- `BruteForceRetrieval` scores a query against all candidates, and sorts them. Training
-  has no use for that, so it is skipped until the candidates are there.
+The loss is a softmax over the batch. The labels are one-hot vectors, in all an identity
+matrix of shape `(batch_size, batch_size)`: a query's right answer is the movie of its
+own row, and the movies of the other rows are its negatives. Two things make it right.
 
-The loss is a softmax over the batch. Its labels are one-hot vectors, in all the
-identity matrix of shape `(batch_size, batch_size)`: the label of a query is its own
-row's movie, the movies of the other rows are its negatives. Two things make it right.
-
-- *Popularity.* A movie is a negative as often as it is popular. Unless the scores are
+- *Popularity.* A popular movie is a negative more often. Unless the scores are
   [corrected](https://doi.org/10.1145/3298689.3346996) by the logarithm of that
-  probability, the model learns to avoid popular movies.
-- *Accidental hits.* Where another row has the same label, it is no negative.
+  probability, the model learns to avoid it.
+- *Accidental hits.* Another row with the same label is no negative.
   `keras_rs.layers.RemoveAccidentalHits` should see to that, but in keras-rs 0.4.0 it
   adds some 1e-40 to the score, which changes nothing. So we subtract 1e9 by hand.
-
-The correction and the temperature work on vectors, before or after the product of the
-embeddings, since a pass over the square matrix costs about as much as the product.
 """
 
 
 class SequentialRetrievalModel(keras.Model):
-    """Scores movies for sequences of movies; a query tower and a candidate tower.
+    """A query tower and a candidate tower.
 
     Args:
-        label_counts: int array of shape `(movies + 1,)`. How often each movie is a
-            label in training; 0 for the padding.
+        label_counts: int array `(movies + 1,)`. How often each id is a training label.
     """
 
     def __init__(self, label_counts):
         super().__init__()
+        num_rows = len(label_counts)
         self.query_tower = keras.Sequential(
             [
-                keras.layers.Embedding(
-                    len(label_counts), QUERY_EMBEDDING_DIM, mask_zero=True
-                ),
-                keras.layers.GRU(EMBEDDING_DIM, unroll=True),
-                keras.layers.UnitNormalization(),
+                layers.Embedding(num_rows, QUERY_EMBEDDING_DIM, mask_zero=True),
+                layers.GRU(EMBEDDING_DIM, unroll=True),
+                layers.UnitNormalization(),
             ]
         )
         self.candidate_tower = keras.Sequential(
-            [
-                keras.layers.Embedding(len(label_counts), EMBEDDING_DIM),
-                keras.layers.UnitNormalization(),
-            ]
+            [layers.Embedding(num_rows, EMBEDDING_DIM), layers.UnitNormalization()]
         )
         self.retrieval = keras_rs.layers.BruteForceRetrieval(
             k=np.count_nonzero(label_counts), return_scores=False
@@ -372,9 +331,9 @@ class SequentialRetrievalModel(keras.Model):
 
 
 """
-With several devices on JAX, each gets a part of every training batch. The scores are
-still those of the whole batch, so the result stays the same. Keras can only split
-batches evenly; the test's batches, and single users, go to every device whole.
+With several devices on JAX, each gets a part of every training batch; the negatives are
+still those of the whole batch, so the result is the same. Other batches, which may not
+split evenly, go to every device whole.
 """
 
 
@@ -382,40 +341,28 @@ class SplitTrainingBatches(keras.distribution.DataParallel):
     def get_data_layout(self, data_shape):
         if data_shape[0] == batch_size and batch_size % self.num_model_replicas == 0:
             return super().get_data_layout(data_shape)
-        return keras.distribution.TensorLayout(
-            [None] * len(data_shape), self.device_mesh
-        )
+        whole = [None] * len(data_shape)
+        return keras.distribution.TensorLayout(whole, self.device_mesh)
 
 
 if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
     keras.distribution.set_distribution(SplitTrainingBatches())
 
 """
-Let's instantiate, compile and train the model. `val_loss` is higher than `loss`
-because a test batch has more negatives; it says little about the recommendations.
+Let's instantiate, compile and train the model. `val_loss` has other negatives than
+`loss`, and says little about recommendations. After training, `BruteForceRetrieval`
+gets the candidate tower's vectors, and so ranks by the very score that was trained. A
+movie that was never a label in training still has a random vector and is left out.
 """
 
 label_counts = np.bincount(train_labels, minlength=len(movies_df) + 1)
 model = SequentialRetrievalModel(label_counts)
+schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, EPOCHS * len(train_ds))
 model.compile(
-    optimizer=keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(LEARNING_RATE, EPOCHS * len(train_ds)),
-        weight_decay=WEIGHT_DECAY,
-    ),
+    optimizer=keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY),
     loss=keras.losses.CategoricalCrossentropy(from_logits=True),
 )
-history = model.fit(
-    train_ds,
-    epochs=EPOCHS,
-    validation_data=test_ds,
-    shuffle=False,  # `train_ds` shuffles.
-)
-
-"""
-Now the candidates: all movies that were a label in training. The others have
-embeddings that nothing has trained. The retrieval layer ranks by the score that the
-loss has trained, since it gets the candidate tower's normalized vectors.
-"""
+history = model.fit(train_ds, epochs=EPOCHS, validation_data=test_ds, shuffle=False)
 
 candidate_ids = np.flatnonzero(label_counts)
 model.retrieval.update_candidates(model.candidate_tower(candidate_ids), candidate_ids)
@@ -423,8 +370,10 @@ model.retrieval.update_candidates(model.candidate_tower(candidate_ids), candidat
 """
 ## Evaluation
 
-For every test user we rank all candidates, and leave out what the user has watched
-before the test movie, in the context or earlier, liked or not.
+For every test user we rank all candidates and leave out what the user watched before
+the test movie, in the context or earlier, liked or not. HR@10, the hit rate, is the
+share of users whose test movie is among the ten now on top. NDCG@10 gives 1 for the
+first place, down to 0.29 for the tenth. With one right answer, HR is the recall.
 """
 
 test_rows = pd.Series(rows[is_last], index=ratings_df["UserID"][rows[is_last]])
@@ -433,50 +382,39 @@ users = test_rows.index.get_indexer(ratings_df["UserID"][is_before])
 watched = np.zeros((len(test_labels), len(movies_df) + 1), bool)  # (users, movies + 1)
 watched[users, ratings_df["MovieID"][is_before]] = True
 
-"""
-Two metrics of the held-out movie's place: HR@10, the hit rate, is the share of users
-who find it among their ten recommendations. NDCG@10 gives 1 for the first place and
-less for the others, down to 0.29 for the tenth. With a single right answer, HR@10 is
-the recall, so both come from Keras RS.
-"""
-
 
 def evaluate(rankings):
-    """Measures how well rankings of the candidates foresee the test movies.
+    """Returns a dict of metrics, floats from 0 to 1, of one ranking for each test user.
 
     Args:
-        rankings: One int array of shape `(candidates,)` for each test user, in order:
-            movie ids, the best first. A 2D array, list or generator.
-
-    Returns:
-        dict with a float from 0 to 1 for each metric.
+        rankings: Iterable of int arrays of shape `(candidates,)`: ids, best first.
     """
     hits = np.zeros((len(test_labels), TOP_K), "float32")
     for user, ranking in enumerate(rankings):
         top = ranking[~watched[user, ranking]][:TOP_K]
         hits[user, : len(top)] = top == test_labels[user]
     scores = np.tile(-np.arange(TOP_K, dtype="float32"), (len(hits), 1))  # In order.
-    recall = keras_rs.metrics.RecallAtK(k=TOP_K, shuffle_ties=False)
-    ndcg = keras_rs.metrics.NDCG(k=TOP_K, shuffle_ties=False)
-    return {
-        f"HR@{TOP_K}": float(recall(hits, scores)),
-        f"NDCG@{TOP_K}": float(ndcg(hits, scores)),
+    metrics = {
+        f"HR@{TOP_K}": keras_rs.metrics.RecallAtK(k=TOP_K, shuffle_ties=False),
+        f"NDCG@{TOP_K}": keras_rs.metrics.NDCG(k=TOP_K, shuffle_ties=False),
     }
+    return {name: float(metric(hits, scores)) for name, metric in metrics.items()}
 
 
 """
-And the baselines, both counted on the training examples: the most popular movies, and
-those that most often came right after the user's last movie. Where the second has
-counted the same, or nothing at all, the more popular movie is first.
+The baselines count training examples: how often a movie is watched at all, and how
+often right after the user's last movie, with equal counts in the order of the first.
 """
 
 most_popular = candidate_ids[np.argsort(-label_counts[candidate_ids], kind="stable")]
 
-followers = np.zeros((len(movies_df) + 1, len(movies_df) + 1), "int32")
-np.add.at(followers, (train_contexts[:, -1], train_labels), 1)
-after_last_movie = (
-    most_popular[np.argsort(-followers[movie, most_popular], kind="stable")]
+rows_after = pd.Series(train_labels).groupby(train_contexts[:, -1]).indices
+counts = (
+    np.bincount(train_labels[rows_after.get(movie, [])], minlength=len(label_counts))
     for movie in test_contexts[:, -1]
+)
+after_last_movie = (
+    most_popular[np.argsort(-count[most_popular], kind="stable")] for count in counts
 )
 
 gru = (
@@ -495,25 +433,18 @@ print(pd.DataFrame(results).T.round(3), "\n")
 """
 ## Making predictions
 
-So far, movies were numbers. For people, we map them to their titles.
+So far, movies were numbers. For people, we map them to their titles. `model.predict()`
+takes contexts and returns every candidate, best first, by way of the
+`BruteForceRetrieval` layer. Movies watched already are among them; we leave them out.
 """
 
 movie_id_to_movie_title = dict(zip(movies_df["MovieID"], movies_df["Title"]))
-
-"""
-`model.predict()` takes contexts and returns every candidate, best first, by way of the
-`BruteForceRetrieval` layer. The model can well recommend a movie that the user has
-watched already, so we leave these out here, too.
-"""
-
 user = 0
 context = test_contexts[[user]]  # (1, MAX_CONTEXT_LENGTH)
 ranking = model.predict(context, verbose=0)["predictions"][0]  # (candidates,)
 recommended = ranking[~watched[user, ranking]][:TOP_K]
 
-print("Watched last, the latest at the bottom:")
-for movie_id in context[context > 0]:
-    print("   ", movie_id_to_movie_title[movie_id])
-print("Recommended, the best at the top:")
-for movie_id in recommended:
-    print("   ", movie_id_to_movie_title[movie_id])
+titles = map(movie_id_to_movie_title.get, context[context > 0])
+print("Watched, the last one last:", *titles, sep="\n    ")
+titles = map(movie_id_to_movie_title.get, recommended)
+print("Recommended, the best one first:", *titles, sep="\n    ")

@@ -37,6 +37,7 @@ def spy(sharding, data, *args):
 jax.make_array_from_process_local_data = spy
 names = runpy.run_path("sequential_retrieval.py", run_name="__main__")
 kept = {"split": split, "history": names["history"].history}
+kept["predicted"] = names["model"].predict(names["test_ds"], verbose=0)["predictions"]
 for name in ("train_ds", "test_ds"):
     kept[name] = [(c.numpy(), l.numpy()) for c, l in names[name]]
 for name, value in names.items():
@@ -125,7 +126,7 @@ def spy_on(folder, **environment):
 
 def titles(stdout):
     """Returns the lists of watched and of recommended titles in what was printed."""
-    printed = stdout.partition("Watched last")[2].split("Recommended")
+    printed = stdout.partition("Watched, the last")[2].split("Recommended")
     return [re.findall(r"(?m)^    (.+)$", text) for text in printed]
 
 

@@ -14,12 +14,14 @@ def naive_examples(ratings, max_context_length, min_sequence_length, min_rating)
     history = {}
     for user, movie, rating, timestamp in ratings:
         if rating >= min_rating:
-            history.setdefault(user, []).append((timestamp, movie))
+            watched = {"movie": int(movie), "timestamp": timestamp}
+            history.setdefault(user, []).append(watched)
     examples = []
     for user in sorted(history):
         if len(history[user]) < min_sequence_length:
             continue
-        movies = [int(m) for _, m in sorted(history[user], key=lambda pair: pair[0])]
+        in_order = sorted(history[user], key=lambda watched: watched["timestamp"])
+        movies = [watched["movie"] for watched in in_order]
         for i in range(1, len(movies)):
             context = movies[max(0, i - max_context_length) : i]
             padding = [0] * (max_context_length - len(context))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import keras
 import keras_rs
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 from keras import ops
@@ -25,8 +24,8 @@ examples = naive_examples(ratings_df.values, 10, 3, 2)
 datasets = []
 for is_last in False, True:
     part = [example for example in examples if example["is_last"] == is_last]
-    contexts = np.array([example["context"] for example in part], "int32")
-    labels = np.array([example["label"] for example in part], "int32")
+    contexts = [example["context"] for example in part]
+    labels = [example["label"] for example in part]
     dataset = tf.data.Dataset.from_tensor_slices((contexts, labels))
     datasets.append(dataset.batch(4096).cache().prefetch(tf.data.AUTOTUNE))
 print(f"prepared in {time.perf_counter() - start:.2f} s", flush=True)
