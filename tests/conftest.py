@@ -28,7 +28,7 @@ NOWHERE = "http://127.0.0.1:9/ml-1m.zip"  # Port 9 refuses the connection.
 
 # Runs the script, then saves those of its variables that can be pickled.
 SPY = """
-import pickle, runpy, jax
+import pickle, runpy, jax, numpy, pandas
 make, split = jax.make_array_from_process_local_data, set()
 def spy(sharding, data, *args):
     array = make(sharding, data, *args)
@@ -40,12 +40,10 @@ kept = {"split": split, "history": names["history"].history}
 kept["predicted"] = names["model"].predict(names["test_ds"], verbose=0)["predictions"]
 for name in ("train_ds", "test_ds"):
     kept[name] = [(c.numpy(), l.numpy()) for c, l in names[name]]
+kinds = int, float, str, dict, numpy.ndarray, pandas.DataFrame
 for name, value in names.items():
-    if name.startswith("__"):
-        continue
-    if type(value).__module__.split(".")[0] in ("numpy", "pandas", "builtins"):
-        if type(value) is not type(pickle) and not callable(value):
-            kept.setdefault(name, value)
+    if isinstance(value, kinds) and not name.startswith("__"):
+        kept.setdefault(name, value)
 pickle.dump(kept, open("variables.pkl", "wb"))
 """
 
