@@ -125,7 +125,7 @@ def test_odd_but_good_data(tmp_path):
     assert len(variables["test_labels"]) == 8
     assert variables["test_labels"][3] == late
     assert late not in variables["candidate_ids"]
-    assert not (variables["predictions"] == late).any()
+    assert not (variables["predicted"] == late).any()
     assert variables["results"]["most popular"]["HR@10"] <= 7 / 8
     assert variables["watched"].sum(axis=1).tolist() == [5, 5, 5, 6, 6, 5, 5, 5]
 
