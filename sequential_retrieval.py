@@ -2,297 +2,476 @@
 Title: Sequential retrieval [GRU4Rec]
 Author: Abheesht Sharma, Fabien Hertschuh (original Keras RS example)
 Date created: 2026/11/24
-Last modified: 2026/11/24
-Description: Recommend the next movie from the order of the last ten, with a GRU.
+Last modified: 2026/11/25
+Description: Recommend the next movie from the last ten in their order, with a GRU.
 Accelerator: GPU
 """
 
 """
 ## Introduction
 
-*Sequential retrieval* picks, out of a whole catalogue, the movies that a person is most
-likely to watch next. The order of those watched so far matters: of two people who saw
-the same ten, the one who saw the thrillers last is likelier to want another thriller.
+A movie service has thousands of movies, and room for ten of them on the screen.
+*Retrieval* is the first stage of choosing these ten: it searches the whole catalogue
+and comes back with a short list. A second stage, *ranking*, may then sort the short
+list with a slower and more careful model. In this example we build the first stage.
 
-We build a two-tower model in the manner of
-[GRU4Rec](https://arxiv.org/abs/1511.06939). The *query tower* turns a sequence of
-movies into a vector with a recurrent layer, the *candidate tower* turns one movie into
-a vector, and the dot product of the two is the movie's score. At the end we hold the
-model against two baselines that only count.
+Our retrieval is *sequential*: it looks at the movies that somebody has watched, in the
+order of watching, and predicts the next one. The order tells us something. Of two
+people who saw the same ten movies, the one who ended with three thrillers is in another
+mood than the one who ended with three cartoons.
 
-The backend must be chosen before Keras is imported: JAX, unless the environment names
-another. TensorFlow is here for `tf.data`, and must leave the GPU's memory alone. It
-reports its start on standard error whatever the log level, so we look away meanwhile.
+A model cannot compare people with movies until both are lists of numbers of the same
+length, that is, vectors. Three kinds of layers get us there:
+
+- An *embedding* is a table with one vector for each movie. Its numbers are random at
+  first, and training changes them until movies that go together have similar vectors.
+- A *GRU* (gated recurrent unit) reads vectors one after the other. After each of them
+  it updates a vector of its own, which sums up everything read so far. The [GRU4Rec
+  paper](https://arxiv.org/abs/1511.06939) brought GRUs to recommendations.
+- `UnitNormalization` scales a vector to length 1. What counts then is only the
+  direction.
+
+With these layers we build two small networks, called *towers*. The *query tower* turns
+the movies that somebody has watched into one vector, the *query*. The *candidate tower*
+turns one movie that we could recommend, a *candidate*, into a vector, too. The dot
+product of the two vectors is the candidate's *score* for this query. We recommend the
+movies with the highest scores. In the drawing, each number stands for a movie, and 0
+for "no movie". Beside the arrows are the shapes of the arrays, where `batch` is the
+number of rows that are computed together.
+
+```
+  movies watched, latest last               a movie to recommend
+   [0  0  12  7  9  ...  305]                       48
+               |                                     |
+               | (batch, 10)                         | (batch,)
+               v                                     v
+     +-------------------+                 +-------------------+
+     |     Embedding     |                 |     Embedding     |
+     +-------------------+                 +-------------------+
+               | (batch, 10, 32)                     |
+               v                                     |
+     +-------------------+                           | (batch, 64)
+     |        GRU        |                           |
+     +-------------------+                           |
+               | (batch, 64)                         |
+               v                                     v
+     +-------------------+                 +-------------------+
+     | UnitNormalization |                 | UnitNormalization |
+     +-------------------+                 +-------------------+
+               | (batch, 64)                         | (batch, 64)
+               |                                     |
+               +---------->  dot product  <----------+
+                                  |
+                                  v
+                                score
+```
+
+The run downloads a million ratings and trains on them, which takes about a minute on
+two cores of a server without a GPU. Then it prints how often the model finds the movie
+that somebody really watched next. At the end come ten recommendations for one person of
+the data, and ten for yourself.
+
+## Setup
+
+Keras leaves the computing to another library, its *backend*. Here it is JAX, which must
+be chosen before Keras is imported. [Keras RS](https://keras.io/keras_rs/) adds the
+parts that recommenders need. TensorFlow is there for `tf.data`, its library for feeding
+data to a model. The last two lines keep it from taking the GPU's memory away from JAX.
 """
 
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-stderr = os.dup(2)
-os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-try:
-    import tensorflow as tf
-finally:
-    os.dup2(stderr, 2)
 
+import difflib
 import io
 import socket
-import urllib.error
-import warnings
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import keras
 import keras_rs
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from keras import layers, ops
 
 if keras.backend.backend() != "tensorflow":
     tf.config.set_visible_devices([], "GPU")
 
 """
-All variables stand here. Those of the model were chosen on a validation split, each
-user's last movie but one, by quality per second.
+These are the settings. The first group is about the files of the data, and the only one
+that you should leave alone. The second group says how we cut the data into examples,
+the third how the model is built, the fourth how it is trained, and the last one how
+many movies we recommend.
 """
 
-ARCHIVE_URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
-ARCHIVE_SHA256 = "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
-DATA_DIR = Path("data").absolute()
-SAMPLE = Path("tests/data/movielens-sample.zip")  # For a machine without internet.
+MOVIELENS_1M_URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
+MOVIELENS_ZIP_HASH = "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
+RATINGS_DATA_COLUMNS = ["UserID", "MovieID", "Rating", "Timestamp"]
+MOVIES_DATA_COLUMNS = ["MovieID", "Title", "Genres"]
 
-MAX_CONTEXT_LENGTH = 10  # The model sees this many of a user's last movies.
-MIN_SEQUENCE_LENGTH = 3  # One movie for context, one to learn from, one for the test.
-MIN_RATING = 2  # In stars; a movie rated lower is not one to recommend.
-TOP_K = 10  # Movies to recommend.
+MIN_RATING = 2  # Ratings with fewer stars than this, of 5, are left out.
+MAX_CONTEXT_LENGTH = 10  # The model looks at this many movies of a person at most.
+MIN_SEQUENCE_LENGTH = 3  # People who watched fewer movies than this are left out.
 
-BATCH_SIZE = 512  # Each label has the 511 others of its batch as negatives.
-TEST_BATCH_SIZE = 250  # Another number, by which training batches are told apart.
-QUERY_EMBEDDING_DIM = 32  # Of the movies of a context.
-EMBEDDING_DIM = 64  # Of queries and candidates.
-TEMPERATURE = 0.1  # Divides the cosines, which alone are too alike for a softmax.
-LEARNING_RATE = 0.008  # At the start; falls to 0 along half a cosine.
-WEIGHT_DECAY = 0.05
-EPOCHS = 4
-SEED = 42
+QUERY_EMBEDDING_DIM = 32  # The length of the vectors that the GRU reads.
+EMBEDDING_DIM = 64  # The length of the vectors that the two towers return.
+TEMPERATURE = 0.1  # The smaller, the more sharply the loss tells scores apart.
+
+BATCH_SIZE = 512  # This many examples make one step of the training.
+SHUFFLE_SIZE = 16  # This many examples stay together when all are shuffled.
+NUM_EPOCHS = 4  # The training goes through all examples this many times.
+LEARNING_RATE = 0.008  # The size of the first steps of the training.
+WEIGHT_DECAY = 0.05  # How strongly the training pulls all weights towards 0.
+SEED = 42  # The start of the random numbers, so that a second run does the same.
+
+TOP_K = 10  # We recommend this many movies.
+
 keras.utils.set_random_seed(SEED)
+
+"""
+If the machine has several devices, such as GPUs, JAX can train on all of them:
+`DataParallel` gives each device an equal part of every batch. With one device these
+lines do nothing.
+"""
+
+if keras.backend.backend() == "jax":
+    num_devices = len(keras.distribution.list_devices())
+    if num_devices > 1 and BATCH_SIZE % num_devices == 0:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 """
 ## Dataset
 
-MovieLens 1M is a million ratings that 6,040 people gave to 3,706 movies. `get_file`
-downloads it, checks its SHA-256, unpacks it, and next time finds it where it is. If
-nobody answers, a small real sample takes its place. Anything else that goes wrong is an
-error: a damaged archive is no reason to train on other data without being asked.
+### Downloading and reading
+
+[MovieLens 1M](https://grouplens.org/datasets/movielens/1m/) holds a million ratings of
+movies, given by 6,040 people. `get_file` downloads it into the folder `data`, checks
+that it is the right file, and finds it there next time. We check an older file
+ourselves, because `get_file` would delete a wrong one. Without internet, the script
+goes on with a small real sample, or stops if that is not there either. To use the whole
+data on such a machine, put `ml-1m.zip` into the folder `data`.
 """
 
-archive = DATA_DIR / "ml-1m.zip"
-socket.setdefaulttimeout(30)  # Seconds. `get_file` itself would wait forever.
+data_dir = Path("data").absolute()
+archive = data_dir / "ml-1m.zip"
+sample = Path("tests/data/movielens-sample.zip")
+if archive.exists() and sha256(archive.read_bytes()).hexdigest() != MOVIELENS_ZIP_HASH:
+    raise ValueError(f"{archive} is damaged, or another file. Please delete it.")
+socket.setdefaulttimeout(30)  # Seconds that we wait for an answer.
 try:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # Of paths out of its folder.
-        data_dir = keras.utils.get_file(
-            archive.name,
-            ARCHIVE_URL,
-            cache_subdir=DATA_DIR,  # If not absolute, it may end up in /tmp/.keras.
-            file_hash=ARCHIVE_SHA256,
-            extract=True,
-        )
-    data_dir = next(Path(data_dir).rglob("ratings.dat")).parent
-except Exception as error:
-    cause = error.__context__ or error
-    advice = f"To do it by hand, download {ARCHIVE_URL} to {archive}."
-    if isinstance(error, ValueError):  # The wrong SHA-256.
-        archive.unlink(missing_ok=True)
-    is_silence = isinstance(cause, (ConnectionError, TimeoutError))
-    if not is_silence and type(cause) is not urllib.error.URLError:
-        raise SystemExit(f"{ARCHIVE_URL} is not in {DATA_DIR}: {error}\n{advice}")
-    if not SAMPLE.exists():
-        raise SystemExit(f"{error}\nThere is no {SAMPLE} here either. {advice}")
-    print(f"{error}\nGoing on with {SAMPLE}: enough to see it work, not to judge it.\n")
-    data_dir = zipfile.Path(SAMPLE, "movielens-sample/")
-finally:
-    socket.setdefaulttimeout(None)
+    keras.utils.get_file(
+        origin=MOVIELENS_1M_URL, cache_subdir=data_dir, file_hash=MOVIELENS_ZIP_HASH
+    )
+except Exception as e:  # Most network errors are a plain Exception.
+    if type(e) is not Exception and not isinstance(e, (ConnectionError, TimeoutError)):
+        raise
+    print(f"{e}\nGoing on with {sample}: enough to see it work, not to judge it.\n")
+    archive = sample
 
 """
-One function reads both files. A line that it cannot read is an error, not a gap.
+Both files of the archive are text, with `::` between the fields of a line. We turn `::`
+into tabs, since pandas reads much faster if a single character stands between the
+fields. A line that lacks a field, or has text in place of a number, is an error.
 """
 
 
-def read_data(path, numbers, texts=()):
-    """Reads a MovieLens `.dat` file, in the format of the `README` in ml-1m.zip.
-
-    Args:
-        path: Path of the file, in a folder or in a zip archive.
-        numbers: list of str. Names of the fields that hold numbers; they come first.
-        texts: list of str. Names of the fields that hold text.
-
-    Returns:
-        DataFrame of shape `(lines, fields)`. Raises SystemExit, and names the file and
-        the line, if a field is missing, or no number where one belongs.
-    """
-    names = [*numbers, *texts]
-    text = path.read_bytes().rstrip()
-    try:
-        df = pd.read_csv(
-            io.BytesIO(text.replace(b"::", b"\t")),  # For `sep="::"` it is slow.
-            sep="\t",
-            names=names,
-            dtype=dict.fromkeys(texts, str),
-            encoding="latin-1",
-            quoting=3,  # None: quotes are part of a title.
-            na_filter=False,  # "Null" may be one.
-            skip_blank_lines=False,
-            index_col=False,
-            low_memory=False,
-        )
-    except pd.errors.ParserError as error:
-        raise SystemExit(f"{path}: {error}")
-    if df.empty:
-        raise SystemExit(f"{path} is empty. Delete it and run this again.")
-    bad = df[numbers].apply(pd.to_numeric, errors="coerce").isna().any(axis=1)
-    bad |= df[names[-1]] == ""  # What is missing from a line is read as "".
-    if bad.any():
-        line = text.splitlines()[bad.argmax()].decode("latin-1")
-        raise SystemExit(
-            f"{path}, line {bad.argmax() + 1}: {line!r} is not "
-            f"{'::'.join(names)}. Correct the line or delete it."
-        )
+def read_data(path, columns):
+    """Reads lines with `::` between the fields, as a DataFrame `(lines, columns)`."""
+    df = pd.read_csv(
+        io.BytesIO(path.read_bytes().replace(b"::", b"\t")),
+        sep="\t",
+        names=columns,
+        index_col=False,
+        encoding="latin-1",
+        quoting=3,  # csv.QUOTE_NONE: titles have quotes of their own.
+        keep_default_na=False,  # A title may be "nan".
+    )
+    numbers = df.columns.difference(["Title", "Genres"])
+    df[numbers] = df[numbers].apply(pd.to_numeric, errors="coerce", downcast="integer")
+    is_bad = df[numbers].isna().any(axis=1) | (df[columns[-1]] == "")
+    bad_lines = np.flatnonzero(is_bad) + 1
+    if df.empty or len(bad_lines) > 0:
+        raise ValueError(f"{path} is empty, or incomplete in line {bad_lines[:5]}.")
     return df
 
 
-ratings_df = read_data(
-    data_dir / "ratings.dat", ["UserID", "MovieID", "Rating", "Timestamp"]
-)
-movies_df = read_data(data_dir / "movies.dat", ["MovieID"], ["Title", "Genres"])
-print(f"{len(ratings_df):,} ratings\n{ratings_df.head()}\n")
-print(f"{len(movies_df):,} movies\n{movies_df.head().to_string()}\n")
+folder = next(zipfile.Path(archive).iterdir())  # The only one in the archive.
+ratings_df = read_data(folder / "ratings.dat", RATINGS_DATA_COLUMNS)
+movies_df = read_data(folder / "movies.dat", MOVIES_DATA_COLUMNS)
+print(ratings_df.head(), movies_df.head().to_string(), sep="\n\n")
 
 """
-The ids have gaps. In an embedding table each is a row that takes memory and can be
-recommended, though it has no title. So we number the movies that have ratings and a
-title anew, from 1 without gaps; 0 is for padding.
+What does the data look like? Each row of the first table is one rating: somebody gave a
+movie so many stars, at a time that is counted in seconds. From here on we say that this
+person *watched* the movie then. That is not quite true. People often rate many movies
+in one sitting, even several in one second, and then the order is that of the website's
+list as much as their own. Where two ratings have the same time, we keep the order of
+the file. So "what will be watched next" means "what will be rated next" here. To
+compare methods with each other, this is good enough.
+
+The movies' ids have gaps, because some ids were never given to a movie and some movies
+were never rated. In an embedding each gap would be a vector that means nothing, and
+could still be recommended. So we number the movies that have ratings and a title from 1
+on. The number 0 stays free for "no movie". In MovieLens 1M every rated movie has a
+title; in other data, ratings of a movie without one are left out.
 """
 
-movies_df = movies_df[movies_df["Title"] != ""].drop_duplicates("MovieID")
-has_title = ratings_df["MovieID"].isin(movies_df["MovieID"])
-if not has_title.all():
-    print(f"{(~has_title).sum():,} ratings left out: movies.dat has no such movie.")
-ratings_df = ratings_df[has_title]
-movies_df = movies_df[movies_df["MovieID"].isin(ratings_df["MovieID"])]
+is_rated = movies_df["MovieID"].isin(ratings_df["MovieID"])
+movies_df = movies_df[is_rated & (movies_df["Title"] != "")]
 old_ids = pd.Index(movies_df["MovieID"])
-ratings_df = ratings_df.assign(MovieID=old_ids.get_indexer(ratings_df["MovieID"]) + 1)
-movies_df = movies_df.assign(MovieID=np.arange(1, len(movies_df) + 1))
+movies_df = movies_df.assign(MovieID=range(1, len(old_ids) + 1))
+ratings_df["MovieID"] = old_ids.get_indexer(ratings_df["MovieID"]).astype("int32") + 1
+has_title = ratings_df["MovieID"] > 0  # The indexer returns -1 without one.
+if not has_title.all():
+    print(f"{(~has_title).sum():,} ratings are left out: their movie has no title.")
+ratings_df = ratings_df[has_title]
+num_users = ratings_df["UserID"].nunique()
+print(f"{len(ratings_df):,} ratings, {len(movies_df):,} movies, {num_users:,} users")
 
 """
-Next, each user's sequence of movies, by timestamp, and where that is equal in the order
-of the file. A user with n movies gives n - 1 examples, one for every movie that has
-others before it. That movie is the *label*; the ones before it, up to
-`MAX_CONTEXT_LENGTH`, are the *context*. To get all contexts at once we slide a window
-over the movies of all users, and pad with 0 where it reaches back to another user.
+### From ratings to examples
+
+How does a list of ratings become something to learn from? We cut it into *examples*. An
+example is a question with its answer: the question is a sequence of movies that
+somebody watched, the *context*, and the answer is the movie that came next, the
+*label*. First we put each user's ratings in the order of time, and drop those under
+`MIN_RATING`: a movie with one star is not one to recommend. Then there are four steps:
+
+1. **Form sequences of all lengths**: the first two movies of a user, the first three,
+   and so on. Of a long sequence, keep the last `MAX_CONTEXT_LENGTH + 1` movies.
+2. **Get labels**: the last movie of a sequence is the label, the others are the
+   context.
+3. **Remove users** with fewer than `MIN_SEQUENCE_LENGTH` movies. Of three movies one is
+   for the first context, one to learn from, and one for the test.
+4. **Pad** short contexts with zeros in front, up to `MAX_CONTEXT_LENGTH`.
+
+Let's do this for one user by hand. She watched the movies 5, 8, 3, 9 and 6, in this
+order. If `MAX_CONTEXT_LENGTH` were 3, her five movies would give four examples:
+
+```
+[0 0 5] -> 8
+[0 5 8] -> 3
+[5 8 3] -> 9
+[8 3 9] -> 6
+```
+
+The code removes the short users first, and then does the other three steps for all
+users at once. In the column of movies, `shift(1)` moves each user's movies down by one
+row, so that each row shows the movie before. `shift(2)` shows the one before that. For
+a range, `shift` returns a column for each number in it. With the shifts from
+`MAX_CONTEXT_LENGTH` down to 1 side by side, each row is the context of the movie in
+that row, and where the user has no earlier movie, `fill_value` puts a 0. Only a user's
+first movie has no context at all.
 """
-
-
-def make_examples(ratings_df):
-    """Makes one example of each movie that its user watched after others.
-
-    Args:
-        ratings_df: DataFrame of `UserID`, `MovieID` (from 1 on) and `Rating` (in
-            stars), ordered by user, and for each user by time.
-
-    Returns:
-        Four arrays: contexts, int32 `(examples, MAX_CONTEXT_LENGTH)`, ids with the
-        latest last and padding in front; labels, int32 `(examples,)`; the labels'
-        index in `ratings_df`, `(examples,)`; whether it is the user's last example.
-        Raises SystemExit if one of the limits leaves nothing to learn from.
-    """
-    df = ratings_df[ratings_df["Rating"] >= MIN_RATING]
-    if df.empty:
-        raise SystemExit(f"Nothing to learn from: no rating reaches {MIN_RATING=}.")
-    df = df[df.groupby("UserID")["UserID"].transform("size") >= MIN_SEQUENCE_LENGTH]
-    if df.empty:
-        raise SystemExit(f"Nothing to learn from: no user has {MIN_SEQUENCE_LENGTH=}.")
-    movies = df["MovieID"].to_numpy("int32")  # (M,)
-    num_before = df.groupby("UserID").cumcount().to_numpy()  # (M,)
-    windows = np.lib.stride_tricks.sliding_window_view(
-        np.pad(movies, (MAX_CONTEXT_LENGTH, 0))[:-1], MAX_CONTEXT_LENGTH
-    )  # (M, MAX_CONTEXT_LENGTH)
-    is_own = np.arange(MAX_CONTEXT_LENGTH, 0, -1) <= num_before[:, None]
-    contexts = np.where(is_own, windows, 0)
-    is_last = ~df["UserID"].duplicated(keep="last").to_numpy()
-    some = num_before > 0
-    return contexts[some], movies[some], df.index.to_numpy()[some], is_last[some]
-
 
 ratings_df = ratings_df.sort_values(["UserID", "Timestamp"], ignore_index=True)
-contexts, labels, rows, is_last = make_examples(ratings_df)
-print("The first contexts and labels:\n", np.column_stack([contexts, labels])[:3], "\n")
+liked_df = ratings_df[ratings_df["Rating"] >= MIN_RATING]
+lengths = liked_df.groupby("UserID")["MovieID"].transform("size")
+liked_df = liked_df[lengths >= MIN_SEQUENCE_LENGTH]
+if liked_df.empty:
+    raise ValueError(f"No user has {MIN_SEQUENCE_LENGTH=} ratings of {MIN_RATING=}.")
+
+by_user = liked_df.groupby("UserID")["MovieID"]
+contexts = by_user.shift(range(MAX_CONTEXT_LENGTH, 0, -1), fill_value=0).to_numpy()
+labels = liked_df["MovieID"].to_numpy()
+has_context = liked_df.duplicated("UserID").to_numpy()  # All but each user's first.
+is_last = ~liked_df.duplicated("UserID", keep="last").to_numpy()
+for context, label in zip(contexts[has_context][:4], labels[has_context]):
+    print(context, "->", label)
 
 """
-**The split**: each user's last example is for the test, all others are for training. A
-random split would let the model learn from what people watched after the test movie.
-Nothing below that shapes the model looks at the test labels, not even to count them.
-The training rows are shuffled before they are batched: the other labels of a batch are
-going to be the negatives, and must not all be one user's. `cache()` keeps the batches,
-`shuffle()` gives them a new order in every epoch. Autotuning is off, since it can hold
-up the start of an epoch for seconds (we saw 2.3 s, instead of 0.02 s without it).
+These are the first examples of the first user. Each label becomes the last movie of the
+next context, and pushes the zeros to the left.
+
+### Training and test
+
+How do we test the model without fooling ourselves? A recommender knows the past and has
+to foresee the future. So for every user, the last example is for the test, and all
+earlier ones are for training. If we drew the test examples at random, the training
+would contain later contexts of the same user. There the label of the test would stand
+right behind the movies that we are going to ask about, and the model could learn the
+answer from them. This is called *data leakage*.
+
+One thing this split does not prevent: the users lived through the same years. While we
+test on what one user watched in May, the training data holds what others watched in
+June, which a real service could not know yet. To be strict, one would cut all users at
+one date.
+
+The training rows are shuffled, so that the rows of one user are not side by side.
 """
 
-train = np.random.permutation(np.flatnonzero(~is_last))
-batch_size = min(BATCH_SIZE, len(train))
-train = train[: len(train) // batch_size * batch_size]  # Whole batches.
-train_contexts, train_labels = contexts[train], labels[train]
+train_rows = np.random.permutation(np.flatnonzero(has_context & ~is_last))
+train_contexts, train_labels = contexts[train_rows], labels[train_rows]
 test_contexts, test_labels = contexts[is_last], labels[is_last]
-del contexts, labels, train
-print(f"{len(train_labels):,} training and {len(test_labels):,} test examples\n")
+del contexts, labels  # To save memory.
+print(f"{len(train_labels):,} training and {len(test_labels):,} test examples")
+
+"""
+In this data nobody rates a movie twice, so a movie that a user has watched can never be
+the right answer. In the test we will not recommend it. Here we note, for each test
+user, all movies rated before the label, including those that were too long ago for the
+context, or not liked. `test_rows` is the row of each test label in `ratings_df`, by
+user.
+"""
+
+test_rows = pd.Series(liked_df.index[is_last], index=liked_df["UserID"][is_last])
+before_df = ratings_df[ratings_df.index < ratings_df["UserID"].map(test_rows)]
+watched = np.zeros((len(test_rows), len(movies_df) + 1), bool)  # (users, movies + 1)
+watched[test_rows.index.get_indexer(before_df["UserID"]), before_df["MovieID"]] = True
+
+"""
+### Batches
+
+What goes into the model? A *batch*: `BATCH_SIZE` contexts with their labels. Which
+examples share a batch matters a lot here, because in a moment the label of each will
+serve the others as a wrong answer. If a batch were made of one user's examples, the
+wrong answers would be movies that this very user liked. That is why we have shuffled
+the rows.
+
+It also helps if each *epoch*, which is one pass over all examples, makes new batches,
+so that each example meets other wrong answers. To shuffle a million rows one by one in
+every epoch is slow, so `tf.data` shuffles packs of `SHUFFLE_SIZE` rows, and `rebatch`
+makes batches of them. `cache` keeps the packs in memory, and `prefetch` prepares the
+next batches while the model works. The few rows that do not fill a batch are dropped,
+other ones in each epoch. Since `rebatch` does not know how many batches there will be,
+we tell `fit` by `assert_cardinality`.
+"""
+
+batch_size = min(BATCH_SIZE, len(train_labels))  # If the data is very small.
+steps = len(train_labels) // batch_size  # In an epoch.
+train_ds = tf.data.Dataset.from_tensor_slices((train_contexts, train_labels))
+train_ds = train_ds.batch(SHUFFLE_SIZE).cache()
+train_ds = train_ds.shuffle(len(train_ds)).rebatch(batch_size, drop_remainder=True)
+train_ds = train_ds.apply(tf.data.experimental.assert_cardinality(steps))
+test_ds = tf.data.Dataset.from_tensor_slices((test_contexts, test_labels))
+test_ds = test_ds.batch(BATCH_SIZE).cache().prefetch(2)
 
 options = tf.data.Options()
-options.autotune.enabled = False
-train_ds = tf.data.Dataset.from_tensor_slices((train_contexts, train_labels))
-train_ds = train_ds.batch(batch_size).cache()
-train_ds = train_ds.shuffle(len(train_ds)).prefetch(2).with_options(options)
-test_ds = tf.data.Dataset.from_tensor_slices((test_contexts, test_labels))
-test_ds = test_ds.batch(TEST_BATCH_SIZE).cache().prefetch(2).with_options(options)
-for context, label in train_ds.take(1):
-    print(
-        f"A batch: contexts {context.shape}\n{context}\nlabels {label.shape}\n{label}\n"
-    )
+options.autotune.enabled = False  # It can delay an epoch by seconds.
+train_ds = train_ds.prefetch(2).with_options(options)
+
+context, label = next(train_ds.as_numpy_iterator())
+print(f"contexts {context.shape}:\n{context[:3]}\nlabels {label.shape}: {label[:3]}")
 
 """
-## Model and training
+Each row is a context, and the label at the same place is the movie that came after it.
 
-The query tower embeds the movies of a context and runs a GRU over them. `mask_zero`
-keeps the padding out, and `unroll` makes ten steps in a row of the loop, which is
-faster when they are so few. The candidate tower embeds one movie. Both end in vectors
-of length 1, so that the score is a cosine. `BruteForceRetrieval` scores a query against
-all candidates and sorts them; training does without, and scores only within a batch.
+## Model and Training
 
-The loss is a softmax over the batch. The labels are one-hot vectors, in all an identity
-matrix of shape `(batch_size, batch_size)`: a query's right answer is the movie of its
-own row, and the movies of the other rows are its negatives. Two things make it right.
+### The two towers
 
-- *Popularity.* A popular movie is a negative more often. Unless the scores are
-  [corrected](https://doi.org/10.1145/3298689.3346996) by the logarithm of that
-  probability, the model learns to avoid it: HR@10 falls from 0.295 to 0.185.
-- *Accidental hits.* Another row with the same label is no negative.
-  `keras_rs.layers.RemoveAccidentalHits` should see to that, but in keras-rs 0.4.0 it
-  adds some 1e-40 to the score, which changes nothing. So we subtract 1e9 by hand.
+The query tower is the left side of the drawing. `mask_zero` tells the GRU to skip the
+zeros of the padding. `unroll` writes the loop over the ten movies out as ten steps,
+which is faster when there are so few. The candidate tower is the right side. Each tower
+has an embedding of its own: a movie that was watched plays another role than one to
+recommend. Since both towers end with vectors of length 1, a movie cannot get high
+scores for all queries by having a long vector. The dot product of two such vectors is
+their *cosine*, a number from -1 to 1, which says how far they point in the same
+direction.
+
+Why two towers, and not one network that looks at the movies watched and at a candidate
+together? Because in such a network all candidates must be computed anew for each query.
+With two towers, a candidate's vector does not depend on the query. We compute the
+vectors of all candidates once and store them in an *index*. A query then needs one run
+of the query tower, and one matrix product with the stored vectors. With millions of
+candidates the index can even be built so that only a part of it has to be searched. And
+a candidate tower could also read a movie's genres or title, which would give new movies
+a vector.
+
+`BruteForceRetrieval` is the plain kind of index: it stores the candidates' vectors,
+computes the scores of all of them, and returns the `k` best. Since its vectors are
+copies, we have to update them after the training.
+
+### The loss
+
+What should the model answer for a batch? In each row it has to choose the label of this
+row among the labels of all rows. Here is a batch of three, with examples of the user
+from above (a real batch would mix users). On the left are the scores of each query with
+each candidate. On the right are the labels as *one-hot* vectors, which have a 1 at the
+right answer and 0 elsewhere:
+
+```
+               candidates                 one-hot labels
+                8    3    9                 8  3  9
+query [0 0 5]  0.9  0.2  0.4                1  0  0
+query [0 5 8]  0.1  0.6  0.5                0  1  0
+query [5 8 3]  0.3  0.7  0.2                0  0  1
+```
+
+The right answer of row 1 is in column 1, that of row 2 in column 2, and so on. So the
+one-hot labels are always the identity matrix, whatever the movies are. Training pushes
+the scores on the diagonal up and all others down: they belong to wrong answers, which
+are called *negatives*. One could take all other movies of the catalogue as negatives,
+but with millions of them each step would be slow. The labels of the other rows are
+there already. Negatives of this kind are called *in-batch negatives*.
+
+The *softmax* decides how strong each push is. It turns the scores of a row into
+probabilities that add up to 1. In the third row these are 0.29, 0.44 and 0.27. The loss
+of the row is minus the logarithm of the right answer's probability, here 1.32, and is
+called *cross-entropy*. A wrong answer is pushed down in proportion to its probability,
+so movie 3 with 0.44 more than movie 8 with 0.29. The right answer, movie 9, is pushed
+up in proportion to what it lacks, 1 - 0.27.
+
+This loss needs three corrections.
+
+**Temperature.** *Problem:* all cosines lie between -1 and 1, which is too close
+together for a softmax. Even with a perfect 1 for the right answer and -1 for 511 wrong
+ones, the right answer's probability would be 1.4 %. The training would go on pushing
+what is right already. *Remedy:* we divide the scores by `TEMPERATURE`, so that they
+range from -10 to 10. *Worth:* on the small sample the model is lost without it (8 of
+100 users instead of 12).
+
+**Popularity.** *Problem:* whenever a movie is a label, it is right in its own row and
+wrong in all others, whether it is popular or not. So popularity cancels out: the scores
+come to say how much *more likely than usual* a movie is after this context. But what is
+popular is also more often watched next, and the scores should say so. *Remedy:* during
+training, and only then, we add a bonus to each candidate's score: minus the logarithm
+of its share among all labels. A movie that is 1 label in 300 gets 5.7, and a movie that
+is 1 in 100,000 gets 11.5. With the bonus for being rare, the loss is satisfied with
+lower scores for rare movies. In the recommendations there is no bonus, so rare movies
+have to be truly likely to come first ([Yi et al.,
+2019](https://doi.org/10.1145/3298689.3346996)). `SamplingProbabilityCorrection` does
+this. It raises shares under `epsilon` to `epsilon`, which we set to the share of a
+movie that is a label once. *Worth:* more than everything else. With the correction, 30
+of 100 users find their next movie among the ten that we recommend, without it 18 (on
+each user's last movie but one).
+
+**Accidental hits.** *Problem:* if two rows of a batch have the same label, a row's
+right answer is also among its negatives. *Remedy:* we subtract a billion from the score
+of such a negative, which makes its probability 0.
+`keras_rs.layers.RemoveAccidentalHits` is meant for this, but has no effect in version
+0.4.0 ([pull request 206](https://github.com/keras-team/keras-rs/pull/206)), so we do it
+by hand. *Worth:* little in batches of 512, which have few of them. In larger batches
+there are more.
+
+In each step, `fit` calls `call` with the contexts, and then `compute_loss` with the
+labels as `y` and what `call` returned as `y_pred`. Our `compute_loss` makes scores and
+one-hot labels of them, and hands both on to the loss that we will give to `compile`. We
+hand on `training`, too. Keras 3.15 on JAX does not do it by itself ([pull request
+23364](https://github.com/keras-team/keras/pull/23364)), and a `Dropout` layer that you
+add to a tower would have no effect.
+
+In the shapes of the comments, `B` is the batch size and `D` is `EMBEDDING_DIM`.
 """
 
 
 class SequentialRetrievalModel(keras.Model):
-    """A query tower and a candidate tower.
+    """A query tower, a candidate tower, and an index of the candidates.
 
     Args:
-        label_counts: int array `(movies + 1,)`. How often each id is a training label.
+        label_counts: int array `(movies + 1,)`. How often each is a training label.
+        k: int. The number of candidates that a prediction returns, the best first.
     """
 
-    def __init__(self, label_counts):
+    def __init__(self, label_counts, k):
         super().__init__()
         num_rows = len(label_counts)
         self.query_tower = keras.Sequential(
             [
+                keras.Input((MAX_CONTEXT_LENGTH,), dtype="int32"),
                 layers.Embedding(num_rows, QUERY_EMBEDDING_DIM, mask_zero=True),
                 layers.GRU(EMBEDDING_DIM, unroll=True),
                 layers.UnitNormalization(),
@@ -301,149 +480,241 @@ class SequentialRetrievalModel(keras.Model):
         self.candidate_tower = keras.Sequential(
             [layers.Embedding(num_rows, EMBEDDING_DIM), layers.UnitNormalization()]
         )
-        self.retrieval = keras_rs.layers.BruteForceRetrieval(
-            k=np.count_nonzero(label_counts), return_scores=False
-        )
-        self.correct = keras_rs.layers.SamplingProbabilityCorrection()
-        self.probability = (label_counts / label_counts.sum()).astype("float32")
+        self.retrieval = keras_rs.layers.BruteForceRetrieval(k=k, return_scores=False)
+        self.candidate_ids = np.flatnonzero(label_counts).astype("int32")
+        self.update_candidates()  # With random vectors, as yet.
+        total = label_counts.sum()
+        self.probabilities = (label_counts / total).astype("float32")
+        self.correct = keras_rs.layers.SamplingProbabilityCorrection(epsilon=1 / total)
 
-    def build(self, input_shape):
-        self.query_tower.build(input_shape)
-        self.candidate_tower.build((None,))
+    def update_candidates(self):
+        candidates = self.candidate_tower(self.candidate_ids)  # (candidates, D)
+        self.retrieval.update_candidates(candidates, self.candidate_ids)
 
     def call(self, contexts, training=False):
-        query_embeddings = self.query_tower(contexts)  # (B, D)
-        outputs = {"query_embeddings": query_embeddings}
-        if self.retrieval.built and not training:
-            outputs["predictions"] = self.retrieval(query_embeddings)  # (B, k)
-        return outputs
+        queries = self.query_tower(contexts, training=training)  # (B, D)
+        predictions = None if training else self.retrieval(queries)  # (B, k)
+        return {"queries": queries, "predictions": predictions}
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
-        queries = y_pred["query_embeddings"] / TEMPERATURE  # (B, D)
-        candidates = self.candidate_tower(y)  # (B, D)
-        scores = ops.matmul(queries, ops.transpose(candidates))  # (B, B)
-        scores = self.correct(scores, ops.take(self.probability, y))  # (B, B) - (B,)
+        candidates = self.candidate_tower(y, training=training)  # (B, D)
+        scores = ops.matmul(y_pred["queries"], ops.transpose(candidates))  # (B, B)
         one_hot = ops.eye(ops.shape(y)[0])  # (B, B)
+
+        scores = self.correct(scores / TEMPERATURE, ops.take(self.probabilities, y))
         same_movie = ops.cast(ops.equal(y[:, None], y), "float32")  # (B, B)
         scores = scores - 1e9 * (same_movie - one_hot)
         return super().compute_loss(x, one_hot, scores, sample_weight, training)
 
 
 """
-With several devices on JAX, each gets a part of every training batch; the negatives are
-still those of the whole batch, so the result is the same. Other batches, which may not
-split evenly, go to every device whole.
+### Training
+
+Some of the movies that the index returns will be left out later, because the user has
+watched them. To have ten left for every test user, the index returns ten more than any
+of them has watched. Movies that are never a label in training keep their random
+vectors, so they are not among the candidates.
+
+The optimizer is AdamW: Adam with *weight decay*, which makes all weights a little
+smaller in each step, and so keeps the model from learning single examples by heart.
+`CosineDecay` lowers the learning rate from `LEARNING_RATE` to 0 in the course of the
+training: large steps at first, then small ones to settle. `from_logits` says that the
+loss gets scores, and has to apply the softmax itself.
+
+What should you see? Who guesses among 512 movies has a loss of log 512 = 6.2. On the
+million ratings, the average of the first epoch is about 4.8, and that of the last 4.2.
+A falling loss says that the model learns. It cannot say whether the recommendations are
+good: it looks at 512 movies rather than all, and at examples that the model is trained
+on.
+
+There is no `validation_data`, since `fit` should not see the test examples. If we
+looked at the test after every change of a setting, we would end up with the settings
+that happen to suit the test. To choose settings, one holds out other examples, such as
+each user's last but one. The section "What to try next" shows how.
+
+After the training all devices but one have done their part (`set_distribution(None)`).
 """
 
-
-class SplitTrainingBatches(keras.distribution.DataParallel):
-    def get_data_layout(self, data_shape):
-        if data_shape[0] == batch_size and batch_size % self.num_model_replicas == 0:
-            return super().get_data_layout(data_shape)
-        whole = [None] * len(data_shape)
-        return keras.distribution.TensorLayout(whole, self.device_mesh)
-
-
-if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
-    keras.distribution.set_distribution(SplitTrainingBatches())
-
-"""
-Let's instantiate, compile and train the model. `val_loss` has other negatives than
-`loss`, and says little about recommendations. After training, `BruteForceRetrieval`
-gets the candidate tower's vectors, and so ranks by the very score that was trained. A
-movie that was never a label in training still has a random vector and is left out.
-"""
-
-label_counts = np.bincount(train_labels, minlength=len(movies_df) + 1)
-model = SequentialRetrievalModel(label_counts)
-schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, EPOCHS * len(train_ds))
+label_counts = np.bincount(train_labels, minlength=len(movies_df) + 1)  # (movies + 1,)
+k = min(np.count_nonzero(label_counts), watched.sum(axis=1).max() + TOP_K)
+model = SequentialRetrievalModel(label_counts, k)
+schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, NUM_EPOCHS * steps)
 model.compile(
     optimizer=keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY),
     loss=keras.losses.CategoricalCrossentropy(from_logits=True),
 )
-history = model.fit(train_ds, epochs=EPOCHS, validation_data=test_ds, shuffle=False)
-
-candidate_ids = np.flatnonzero(label_counts)
-model.retrieval.update_candidates(model.candidate_tower(candidate_ids), candidate_ids)
+model.fit(train_ds, epochs=NUM_EPOCHS, shuffle=False)  # The dataset shuffles itself.
+keras.distribution.set_distribution(None)
+model.update_candidates()
 
 """
 ## Evaluation
 
-For every test user we rank all candidates and leave out what the user watched before
-the test movie, in the context or earlier, liked or not. HR@10, the hit rate, is the
-share of users whose test movie is among the ten now on top. NDCG@10 gives 1 for the
-first place, down to 0.29 for the tenth. With one right answer, HR is the recall.
+Is it any good? For each test user we take the ten best candidates that the user has not
+watched, and look for the label among them. Two numbers sum this up:
+
+- *HR@10*, the hit rate, is the share of users whose label is among the ten.
+- *NDCG@10* (normalized discounted cumulative gain) also looks at the place. A label in
+  the first place counts 1, in the second place 0.63, in the tenth 0.29, and in general
+  1 / log2(1 + place). Where it is not among the ten, it counts 0.
+
+An example with three users: the first one's label is in place 1, the second one's in
+place 4, and the third one's is not among the ten. Then HR@10 is 2/3 = 0.667, and
+NDCG@10 is (1 + 0.43 + 0) / 3 = 0.477.
+
+`RecallAtK` computes the share of the right answers that are found. We have one right
+answer for each user, so this is the hit rate. Both metrics sort the movies by a score
+first. Ours are sorted already, so 0, -1, -2 and so on will do as scores.
+
+`leave_out_watched` moves the movies that are watched behind the others, and leaves the
+rest in order, since the sort is *stable*. Where too few others are left, it returns 0.
 """
 
-test_rows = pd.Series(rows[is_last], index=ratings_df["UserID"][rows[is_last]])
-is_before = ratings_df.index < ratings_df["UserID"].map(test_rows)
-users = test_rows.index.get_indexer(ratings_df["UserID"][is_before])
-watched = np.zeros((len(test_labels), len(movies_df) + 1), bool)  # (users, movies + 1)
-watched[users, ratings_df["MovieID"][is_before]] = True
+
+def leave_out_watched(rankings, watched):
+    """Returns the first `TOP_K` unwatched movies of each ranking, `(users, TOP_K)`."""
+    is_watched = np.take_along_axis(watched, rankings, axis=1)  # (users, movies)
+    first = np.argsort(is_watched, axis=1, kind="stable")[
+        :, :TOP_K
+    ]  # False goes first.
+    return np.take_along_axis(np.where(is_watched, 0, rankings), first, axis=1)
 
 
-def evaluate(rankings):
-    """Returns a dict of metrics, floats from 0 to 1, of one ranking for each test user.
-
-    Args:
-        rankings: Iterable of int arrays of shape `(candidates,)`: ids, best first.
-    """
-    hits = np.zeros((len(test_labels), TOP_K), "float32")
-    for user, ranking in enumerate(rankings):
-        top = ranking[~watched[user, ranking]][:TOP_K]
-        hits[user, : len(top)] = top == test_labels[user]
-    scores = np.tile(-np.arange(TOP_K, dtype="float32"), (len(hits), 1))  # In order.
-    metrics = {
-        f"HR@{TOP_K}": keras_rs.metrics.RecallAtK(k=TOP_K, shuffle_ties=False),
-        f"NDCG@{TOP_K}": keras_rs.metrics.NDCG(k=TOP_K, shuffle_ties=False),
-    }
-    return {name: float(metric(hits, scores)) for name, metric in metrics.items()}
+def evaluate(rank):
+    """Returns HR and NDCG of `rank`, a function from contexts to rankings."""
+    watched_ds = tf.data.Dataset.from_tensor_slices(watched).batch(BATCH_SIZE)
+    hits = []
+    for (contexts, labels), seen in tf.data.Dataset.zip(test_ds, watched_ds):
+        top = leave_out_watched(rank(contexts.numpy()), seen.numpy())  # (B, TOP_K)
+        hits.append(top == labels.numpy()[:, None])
+    hits = np.concatenate(hits)  # (users, TOP_K)
+    scores = np.broadcast_to(-np.arange(hits.shape[1]), hits.shape)
+    hit_rate, ndcg = keras_rs.metrics.RecallAtK(k=TOP_K), keras_rs.metrics.NDCG(k=TOP_K)
+    return float(hit_rate(hits, scores)), float(ndcg(hits, scores))
 
 
 """
-The baselines count training examples: how often a movie is watched at all, and how
-often right after the user's last movie, with equal counts in the order of the first.
+A number alone says little, so we compare with two methods that need no model:
+
+- *Most popular* recommends to everybody the movies that are most often a label.
+- *After the last movie* recommends what most often came right after the last movie of
+  the context. Where two movies came equally often, the more popular one goes first.
+
+Each method is a function that turns contexts into rankings.
 """
 
-most_popular = candidate_ids[np.argsort(-label_counts[candidate_ids], kind="stable")]
+popular = np.argsort(-label_counts, kind="stable")[: len(model.candidate_ids)]
+num_next = np.zeros((len(label_counts), len(label_counts)), "int32")
+np.add.at(num_next, (train_contexts[:, -1], train_labels), 1)  # Counts repeated pairs.
+num_next = num_next[:, popular]  # (movies + 1, candidates), the most popular first.
 
-rows_after = pd.Series(train_labels).groupby(train_contexts[:, -1]).indices
-counts = (
-    np.bincount(train_labels[rows_after.get(movie, [])], minlength=len(label_counts))
-    for movie in test_contexts[:, -1]
-)
-after_last_movie = (
-    most_popular[np.argsort(-count[most_popular], kind="stable")] for count in counts
-)
 
-gru = (
-    ranking
-    for context, _ in test_ds.as_numpy_iterator()
-    for ranking in model.predict_on_batch(context)["predictions"]
-)
+def after_last_movie(contexts):
+    counts = num_next[contexts[:, -1]]  # (B, candidates)
+    return popular[np.argsort(-counts, axis=1, kind="stable")]
+
 
 results = {
-    "most popular": evaluate([most_popular] * len(test_labels)),
+    "most popular": evaluate(lambda contexts: np.tile(popular, (len(contexts), 1))),
     "after the last movie": evaluate(after_last_movie),
-    "GRU": evaluate(gru),
+    "GRU": evaluate(lambda contexts: model.predict_on_batch(contexts)["predictions"]),
 }
-print(pd.DataFrame(results).T.round(3), "\n")
+print(pd.DataFrame(results, [f"HR@{TOP_K}", f"NDCG@{TOP_K}"]).T.round(3))
 
 """
+How to read the table? Ten movies at random out of 3,706 would hit the next movie of 0.3
+in 100 users. On the million ratings, the ten most popular ones hit 4 of 100, counting
+what comes next hits 19, and the model 29. Its NDCG of 0.16, a little more than half the
+hit rate, says that a hit is often near the top of the list. On the small sample the
+model is ahead, too, but there is less to learn from: 11 of 100 users, against 7 by
+counting and 4 by popularity. Compared with what others have published on this data, 29
+is in the middle: a GRU that looks back over 200 movies reaches 28, and the best model
+that we know of [33](https://arxiv.org/abs/2402.17152).
+
 ## Making predictions
 
-So far, movies were numbers. For people, we map them to their titles. `model.predict()`
-takes contexts and returns every candidate, best first, by way of the
-`BruteForceRetrieval` layer. Movies watched already are among them; we leave them out.
+So far movies were numbers. To show titles, we need a mapping from our numbers to
+titles. Then `model.predict` takes a context and, through `BruteForceRetrieval`, returns
+candidates, the best first. Let's look at one user of the test.
 """
 
 movie_id_to_movie_title = dict(zip(movies_df["MovieID"], movies_df["Title"]))
-user = 0
-context = test_contexts[[user]]  # (1, MAX_CONTEXT_LENGTH)
-ranking = model.predict(context, verbose=0)["predictions"][0]  # (candidates,)
-recommended = ranking[~watched[user, ranking]][:TOP_K]
 
-titles = map(movie_id_to_movie_title.get, context[context > 0])
-print("Watched, the last one last:", *titles, sep="\n    ")
-titles = map(movie_id_to_movie_title.get, recommended)
-print("Recommended, the best one first:", *titles, sep="\n    ")
+
+def print_titles(heading, movie_ids):
+    titles = [movie_id_to_movie_title[movie_id] for movie_id in movie_ids if movie_id]
+    print(heading, *titles, sep="\n    ")
+
+
+user = 0
+rankings = model.predict(test_contexts[[user]], verbose=0)["predictions"]  # (1, k)
+recommended = leave_out_watched(rankings, watched[[user]])[0]  # (TOP_K,)
+print_titles("Watched, the last one last:", test_contexts[user])
+print_titles("Recommended, the best one first:", recommended)
+is_hit = test_labels[user] in recommended
+print_titles(
+    f"Watched next, and {'' if is_hit else 'not '}recommended:", test_labels[[user]]
+)
+
+"""
+Are these good recommendations? The last title is what this user really watched next.
+For most users it is not one of the ten; the hit rate says for how many it is. Compare
+the two lists yourself, too. Are they of the same kind, or of the same years?
+
+### Your own evening
+
+Now write down what *you* have watched, the latest last. The titles must be written as
+in the data. If one is not there, the cell names the nearest ones and goes on without
+it. `pad_sequences` pads and cuts in front, as we need it.
+"""
+
+my_titles = ["Alien (1979)", "Fargo (1996)", "Toy Story (1995)", "Matrix, The (1999)"]
+
+title_to_id = dict(zip(movies_df["Title"], movies_df["MovieID"]))
+my_ids = [title_to_id[title] for title in my_titles if title in title_to_id]
+for title in my_titles:
+    if title not in title_to_id:
+        nearest = difflib.get_close_matches(title, title_to_id)
+        print(f"{title} is left out: the data does not have it, but it has {nearest}.")
+my_context = keras.utils.pad_sequences([my_ids], MAX_CONTEXT_LENGTH)
+my_watched = np.isin(np.arange(len(label_counts)), my_ids)[None]  # (1, movies + 1)
+rankings = model.predict(my_context, verbose=0)["predictions"]  # (1, k)
+heading = "For you:" if my_ids else "None of your titles is known, so this is chance:"
+print_titles(heading, leave_out_watched(rankings, my_watched)[0])
+
+"""
+The model has never heard of you, and does not need to: it has no table of users.
+Whoever has watched something can be turned into a query.
+
+## What to try next
+
+Each of these is a change of one line. We tried them on the million ratings, and
+measured HR@10 on each user's last movie but one. Each number is the mean of three runs
+with different seeds, and differences under 0.004 mean nothing. The time is that of
+`fit`.
+
+| change | HR@10 | time |
+|---|---|---|
+| none | 0.297 | 1 |
+| `NUM_EPOCHS = 3` | 0.290 | 0.8 times |
+| `NUM_EPOCHS = 6` | 0.301 | 1.5 times |
+| `EMBEDDING_DIM = 128` | 0.308 | 2.0 times |
+| `MAX_CONTEXT_LENGTH = 20` | 0.306 | 2.0 times |
+
+To try other settings, insert this line before `by_user`. It cuts off each user's last
+movie, so that the last but one takes its place in the test:
+
+```python
+liked_df = liked_df[liked_df.duplicated("UserID", keep="last")]
+```
+
+Where does the road lead from here?
+
+- *Ranking.* Our list is short enough for a slower model, which can look at a candidate
+  and a query together. Keras RS has [examples](https://keras.io/keras_rs/examples/) of
+  it.
+- *Approximate search.* Brute force computes the scores of all candidates. For millions
+  of them, libraries such as ScaNN find nearly the same ones from a small part.
+- *Several devices.* When the tables no longer fit on one device,
+  `keras_rs.layers.DistributedEmbedding` spreads them over many.
+"""

@@ -26,17 +26,20 @@ SAMPLE = ROOT / "tests" / "data" / "movielens-sample.zip"
 CELLS = [text for kind, text in split(SCRIPT.read_text()) if kind == "code"]
 NOWHERE = "http://127.0.0.1:9/ml-1m.zip"  # Port 9 refuses the connection.
 
-# Runs the script, then saves those of its variables that can be pickled.
+# Runs the script, then saves those of its variables that can be pickled, the losses, and
+# how JAX arrays are laid out over the devices.
 SPY = """
-import pickle, runpy, jax, numpy, pandas
+import pickle, runpy, jax, keras, numpy, pandas
 make, split = jax.make_array_from_process_local_data, set()
 def spy(sharding, data, *args):
     array = make(sharding, data, *args)
     split.add((array.shape[0], tuple(s.data.shape[0] for s in array.addressable_shards)))
     return array
 jax.make_array_from_process_local_data = spy
+fit, losses = keras.Model.fit, []
+keras.Model.fit = lambda *args, **kwargs: losses.append(fit(*args, **kwargs).history)
 names = runpy.run_path("sequential_retrieval.py", run_name="__main__")
-kept = {"split": split, "history": names["history"].history}
+kept = {"split": split, "losses": losses[0]["loss"]}
 kept["predicted"] = names["model"].predict(names["test_ds"], verbose=0)["predictions"]
 for name in ("train_ds", "test_ds"):
     kept[name] = [(c.numpy(), l.numpy()) for c, l in names[name]]
@@ -83,8 +86,8 @@ def copy_script(folder, url=NOWHERE, archive=b"", sample=False, **variables):
         sample: bool. Whether the sample stands beside it.
         **variables: New values of upper-case variables.
     """
-    variables["ARCHIVE_URL"] = url
-    variables["ARCHIVE_SHA256"] = hashlib.sha256(archive).hexdigest()
+    variables["MOVIELENS_1M_URL"] = url
+    variables["MOVIELENS_ZIP_HASH"] = hashlib.sha256(archive).hexdigest()
     text = SCRIPT.read_text()
     for name, value in variables.items():
         text, count = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value!r}", text)
@@ -123,9 +126,46 @@ def spy_on(folder, **environment):
 
 
 def titles(stdout):
-    """Returns the lists of watched and of recommended titles in what was printed."""
-    printed = stdout.partition("Watched, the last")[2].split("Recommended")
-    return [re.findall(r"(?m)^    (.+)$", text) for text in printed]
+    """Returns a dict of the lists of titles in what was printed, by their headings."""
+    lists = {}
+    for line in stdout.splitlines():
+        if line.startswith("    ") and lists:
+            lists[heading].append(line.strip())
+        elif line.endswith(":"):
+            heading = line
+            lists[heading] = []
+    return {heading: titles for heading, titles in lists.items() if titles}
+
+
+def table(stdout):
+    """Returns the printed metrics, a dict by name of HR@10 and NDCG@10."""
+    row = r"(?m)^(most popular|after the last movie|GRU) +([\d.]+) +([\d.]+)$"
+    found = re.findall(row, stdout)
+    return {name: (float(hit_rate), float(ndcg)) for name, hit_rate, ndcg in found}
+
+
+WATCHED, RECOMMENDED = "Watched, the last one last:", "Recommended, the best one first:"
+
+
+def check_quiet(stderr):
+    """Checks that there is nothing from Python; TensorFlow and JAX may say a word."""
+    assert "Warning:" not in stderr and "Traceback" not in stderr, stderr
+
+
+def run_on(folder, archive, **variables):
+    """Runs a copy of the script on an archive that lies where it is looked for."""
+    copy_script(folder, archive=archive, **variables)
+    (folder / "data").mkdir()
+    (folder / "data/ml-1m.zip").write_bytes(archive)
+    return spy_on(folder)
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """A plain run on the sample, in a fresh folder."""
+    folder = tmp_path_factory.mktemp("plain")
+    copy_script(folder, sample=True)
+    return run(folder)
 
 
 @pytest.fixture(scope="session")
@@ -136,12 +176,13 @@ def offline(tmp_path_factory):
     return spy_on(folder)
 
 
-def make_archive(ratings, movies, folder="ml-1m/"):
+def make_archive(ratings, movies, extra={}):
     """Returns the bytes of an archive with these two files, given as str or bytes."""
+    files = {"ml-1m/ratings.dat": ratings, "ml-1m/movies.dat": movies, **extra}
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(folder + "ratings.dat", ratings)
-        archive.writestr(folder + "movies.dat", movies)
+        for name, content in files.items():
+            archive.writestr(name, content)
     return file.getvalue()
 
 

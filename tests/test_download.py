@@ -1,6 +1,5 @@
 """The download, from a real web server on this machine."""
 
-import io
 import os
 import resource
 import signal
@@ -8,10 +7,18 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 
 import pytest
-from conftest import NOWHERE, copy_script, make_archive, run, send, small_data, titles
+from conftest import (
+    NOWHERE,
+    check_quiet,
+    copy_script,
+    make_archive,
+    run,
+    send,
+    small_data,
+    titles,
+)
 
 
 @pytest.fixture
@@ -21,21 +28,27 @@ def archive():
 
 
 def trained(result):
-    return "val_loss" in result.stdout
+    return "Epoch 1/" in result.stdout
+
+
+def put(folder, content):
+    """Puts an archive where the script looks for one; returns its path."""
+    (folder / "data").mkdir()
+    (folder / "data/ml-1m.zip").write_bytes(content)
+    return folder / "data/ml-1m.zip"
 
 
 def test_good_archive_is_downloaded_once(tmp_path, server, archive):
     server.answer = send(archive)
-    copy_script(tmp_path, server.url, archive, sample=True, EPOCHS=1)
+    copy_script(tmp_path, server.url, archive, sample=True, NUM_EPOCHS=1)
     first = run(tmp_path)
     assert first.returncode == 0, first.stderr
-    assert first.stderr == ""
+    check_quiet(first.stderr)
     assert "sample" not in first.stdout
     assert (tmp_path / "data/ml-1m.zip").read_bytes() == archive
     second = run(tmp_path)
     assert second.returncode == 0
     assert server.requests == 1
-    assert len(titles(first.stdout)[1]) >= 5
     assert titles(first.stdout) == titles(second.stdout)
 
 
@@ -43,92 +56,82 @@ def test_wrong_sha256(tmp_path, server, archive):
     server.answer = send(archive)
     copy_script(tmp_path, server.url, archive + b"!", sample=True)
     result = run(tmp_path)
-    assert result.returncode != 0
-    assert "hash" in result.stderr and server.url in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.returncode == 1
+    assert "hash" in result.stderr.splitlines()[-1]
     assert not trained(result)
-    assert not list(tmp_path.rglob("ml-1m*"))
-
-
-def test_truncated_archive(tmp_path, server, archive):
-    server.answer = send(archive[:-9], length=len(archive))
-    copy_script(tmp_path, server.url, archive, sample=True)
-    result = run(tmp_path)
-    assert result.returncode != 0
-    assert "got only" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert not trained(result)
-    assert not list(tmp_path.rglob("ml-1m*"))
-
-
-def test_not_found(tmp_path, server, archive):
-    server.answer = lambda handler: handler.send_error(404)
-    copy_script(tmp_path, server.url, archive, sample=True)
-    result = run(tmp_path)
-    assert result.returncode != 0
-    assert "404" in result.stderr and "data/ml-1m.zip" in result.stderr
-    assert "Traceback" not in result.stderr
+    result = run(tmp_path)  # What it has left behind is not taken for good.
+    assert result.returncode == 1
+    assert "damaged" in result.stderr
     assert not trained(result)
 
 
-def test_no_answer_is_no_internet(tmp_path, server, archive):
-    # The 30 s are cut to 1 s here; that the script has them, the first line checks.
-    copy_script(tmp_path, server.url, archive)
-    script = tmp_path / "sequential_retrieval.py"
-    text = script.read_text()
-    assert text.count("setdefaulttimeout(30)") == 1
-    script.write_text(text.replace("setdefaulttimeout(30)", "setdefaulttimeout(1)"))
-    never = threading.Event()
-    server.answer = lambda handler: never.wait()
+@pytest.mark.parametrize("online", [True, False])
+def test_damaged_archive_put_there_by_hand(tmp_path, server, archive, online):
+    server.answer = send(archive)
+    copy_script(tmp_path, server.url if online else NOWHERE, archive, sample=True)
+    path = put(tmp_path, archive[:100])
     result = run(tmp_path)
-    never.set()
-    assert result.returncode != 0
-    assert "timed out" in result.stderr
-    assert "movielens-sample.zip" in result.stderr  # It was looked for.
+    assert result.returncode == 1
+    assert str(path) in result.stderr.splitlines()[-1]
+    assert "damaged" in result.stderr.splitlines()[-1]
+    assert not trained(result)
+    assert path.read_bytes() == archive[:100]
 
 
-def test_no_internet_and_no_sample(tmp_path):
-    copy_script(tmp_path)
-    result = run(tmp_path)
-    assert result.returncode != 0
-    assert "Traceback" not in result.stderr
-    assert NOWHERE in result.stderr  # Where to get the archive,
-    assert str(tmp_path / "data/ml-1m.zip") in result.stderr  # and where to put it.
-
-
-def test_archive_put_there_by_hand(tmp_path, archive):
-    copy_script(tmp_path, archive=archive, EPOCHS=1)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/ml-1m.zip").write_bytes(archive)
+def test_good_archive_put_there_by_hand(tmp_path, archive):
+    copy_script(tmp_path, archive=archive, NUM_EPOCHS=1)
+    put(tmp_path, archive)
     result = run(tmp_path)
     assert result.returncode == 0, result.stderr
     assert trained(result)
 
 
-def test_damaged_archive_of_an_earlier_run_is_replaced(tmp_path, server, archive):
-    server.answer = send(archive)
-    copy_script(tmp_path, server.url, archive, EPOCHS=1)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/ml-1m.zip").write_bytes(archive[:100])
+def never(handler):
+    """Waits for longer than the script does."""
+    time.sleep(5)
+
+
+def close(handler):
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize(
+    "answer, reason",
+    [
+        (send(b"short", length=1000), "got only"),
+        (lambda handler: handler.send_error(404), "404"),
+        (never, "timed out"),
+        (close, "closed connection"),
+    ],
+    ids=["truncated", "not found", "no answer", "closed"],
+)
+def test_archive_that_does_not_come(tmp_path, server, archive, answer, reason):
+    # Without a sample, so that the test is short: the script says what it would go on
+    # with, and then does not find it.
+    copy_script(tmp_path, server.url, archive)
+    script = tmp_path / "sequential_retrieval.py"
+    text = script.read_text()
+    script.write_text(text.replace("setdefaulttimeout(30)", "setdefaulttimeout(1)"))
+    server.answer = answer
     result = run(tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "data/ml-1m.zip").read_bytes() == archive
+    assert reason in result.stdout
+    assert "Going on with tests/data/movielens-sample.zip" in result.stdout
+    assert result.returncode == 1
+    assert "tests/data/movielens-sample.zip" in result.stderr.splitlines()[-1]
+    assert not trained(result)
+    assert not list(tmp_path.rglob("ml-1m*"))
 
 
-def test_archive_that_leads_out_of_its_folder(tmp_path, server, archive):
-    file = io.BytesIO(archive)
-    with zipfile.ZipFile(file, "a") as changed:
-        changed.writestr("../../outside.txt", "outside")
-    server.answer = send(file.getvalue())
+def test_archive_that_leads_out_of_its_folder(tmp_path):
+    ratings, movies = small_data()
+    extra = {"../../outside.txt": "outside"}
+    archive = make_archive("\n".join(ratings), "\n".join(movies), extra=extra)
     folder = tmp_path / "folder"
     folder.mkdir()
-    copy_script(folder, server.url, file.getvalue(), sample=True)
-    result = run(folder)
-    assert result.returncode != 0
-    assert "outside.txt" in result.stderr
-    assert "Traceback" not in result.stderr
+    copy_script(folder, archive=archive, NUM_EPOCHS=1)
+    put(folder, archive)
+    run(folder)
     assert not list(tmp_path.rglob("outside.txt"))
-    assert not trained(result)
 
 
 def test_disk_full(tmp_path, server, archive):
@@ -145,7 +148,7 @@ def test_disk_full(tmp_path, server, archive):
     )
     assert result.returncode == 1
     assert "File too large" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert not trained(result)
     assert not list(tmp_path.rglob("ml-1m*"))
 
 
@@ -156,7 +159,6 @@ def test_folder_that_cannot_be_made(tmp_path, server, archive):
     result = run(tmp_path)
     assert result.returncode == 1
     assert str(tmp_path / "data") in result.stderr
-    assert "Traceback" not in result.stderr
     assert not trained(result)
 
 
@@ -187,7 +189,7 @@ def test_ctrl_c_during_the_download(tmp_path, server, archive):
         slow(handler)
 
     server.answer = answer
-    copy_script(tmp_path, server.url, archive, sample=True, EPOCHS=1)
+    copy_script(tmp_path, server.url, archive, sample=True, NUM_EPOCHS=1)
 
     def seen(process):
         assert arrived.wait(60)
@@ -203,7 +205,7 @@ def test_ctrl_c_during_the_download(tmp_path, server, archive):
 
 def test_ctrl_c_during_training(tmp_path, server, archive):
     server.answer = send(archive)
-    copy_script(tmp_path, server.url, archive, EPOCHS=100_000)
+    copy_script(tmp_path, server.url, archive, NUM_EPOCHS=100_000)
 
     def seen(process):
         for line in process.stdout:
@@ -211,7 +213,7 @@ def test_ctrl_c_during_training(tmp_path, server, archive):
                 return
 
     assert interrupt(tmp_path, seen) < 20
-    copy_script(tmp_path, server.url, archive, EPOCHS=1)
+    copy_script(tmp_path, server.url, archive, NUM_EPOCHS=1)
     result = run(tmp_path)
     assert result.returncode == 0, result.stderr
     assert server.requests == 1

@@ -1,10 +1,11 @@
 """Metrics, baselines and what is left out, each against a loop."""
 
 import math
-import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from conftest import make_archive, run_on
 
 
 def ranks(run, score):
@@ -32,9 +33,10 @@ def ranks(run, score):
 
 
 def metrics(places):
+    """Returns HR@10 and NDCG@10 of these places, of which the first is 0."""
     hits = [place for place in places if place is not None]
     ndcg = sum(1 / math.log2(place + 2) for place in hits)
-    return {"HR@10": len(hits) / len(places), "NDCG@10": ndcg / len(places)}
+    return len(hits) / len(places), ndcg / len(places)
 
 
 def test_most_popular(offline):
@@ -62,49 +64,88 @@ def test_gru(offline):
     assert run["results"]["GRU"] == pytest.approx(metrics(places), rel=1e-5)
 
 
-def test_predictions_are_a_ranking_of_the_candidates(offline):
+def test_predictions_are_enough_candidates(offline):
     _, run = offline
-    users, candidates = len(run["test_labels"]), run["candidate_ids"]
-    assert run["predicted"].shape == (users, len(candidates))
-    assert (np.sort(run["predicted"], axis=1) == candidates).all()
+    candidates = set(np.flatnonzero(run["label_counts"]).tolist())
+    for user, ranking in enumerate(run["predicted"].tolist()):
+        assert set(ranking) <= candidates and len(set(ranking)) == len(ranking)
+        assert (~run["watched"][user, ranking]).sum() >= run["TOP_K"]
 
 
-def test_gru_is_ahead_of_both_baselines(offline):
+def test_gru_is_ahead_on_the_sample(offline):
+    # Seeds 42, 1 and 2 are at 0.108 to 0.113, against 0.070 by counting.
     results = offline[1]["results"]
-    for metric in "HR@10", "NDCG@10":
-        assert results["GRU"][metric] > 1.1 * results["after the last movie"][metric]
-        assert results["GRU"][metric] > 1.1 * results["most popular"][metric]
+    assert results["GRU"][0] > 1.2 * results["after the last movie"][0]
+    assert results["GRU"][0] > 1.2 * results["most popular"][0]
 
 
-@pytest.fixture
-def evaluate(script):
-    """Calls the script's `evaluate` with its own test labels and watched movies."""
-
-    def evaluate(rankings, test_labels, watched):
-        names = {**script, "test_labels": np.array(test_labels), "watched": watched}
-        return types.FunctionType(script["evaluate"].__code__, names)(rankings)
-
-    return evaluate
-
-
-def test_metrics_by_hand(evaluate):
-    # Found in the first place; in the second, since a better one has been watched;
-    # watched itself; not among the candidates.
-    watched = np.zeros((4, 6), bool)
-    watched[1, 4] = watched[2, 1] = True
-    ranking = np.array([[1, 2, 3, 4], [4, 3, 2, 1], [1, 2, 3, 4], [1, 2, 3, 4]])
-    results = evaluate(ranking, [1, 2, 1, 5], watched)
-    assert results["HR@10"] == pytest.approx(2 / 4)
-    assert results["NDCG@10"] == pytest.approx((1 + 1 / math.log2(3)) / 4)
+def archive_of(sequences):
+    """Returns an archive in which each user watches a sequence of movies, from 1 on."""
+    ratings = [
+        f"{user}::{movie}::4::{time}"
+        for user, sequence in enumerate(sequences, 1)
+        for time, movie in enumerate(sequence)
+    ]
+    count = max(max(sequence) for sequence in sequences)
+    movies = [f"{m}::Movie {m} (2000)::Drama" for m in range(1, count + 1)]
+    return make_archive("\n".join(ratings), "\n".join(movies))
 
 
-def test_metrics_equal_a_loop(evaluate):
+def test_gru_learns_a_fixed_order(tmp_path):
+    # After each of 200 movies comes a certain other one, and all are equally popular.
+    rng = np.random.default_rng(3)
+    ring = rng.permutation(200) + 1
+    starts = np.arange(400) % 200
+    archive = archive_of([np.roll(ring, -start)[:25].tolist() for start in starts])
+    _, variables = run_on(tmp_path, archive, NUM_EPOCHS=30)
+    assert variables["results"]["GRU"][0] > 0.95
+    assert variables["results"]["GRU"][1] > 0.9
+    assert variables["results"]["most popular"][0] < 0.2  # By chance, 10 of 176.
+
+
+def test_gru_finds_no_order_where_there_is_none(tmp_path):
+    # Movies are drawn by their popularity alone.
+    rng = np.random.default_rng(4)
+    weights = 1 / np.arange(3, 203)
+    keys = rng.exponential(size=(1000, 200)) / weights
+    archive = archive_of(rng.permuted(np.argsort(keys)[:, :12] + 1, axis=1).tolist())
+    _, variables = run_on(tmp_path, archive)
+    popular = variables["results"]["most popular"][0]
+    assert popular > 2 * 10 / 188  # It is far above chance,
+    error = math.sqrt(popular * (1 - popular) / 1000)
+    assert variables["results"]["GRU"][0] < popular + 3 * error  # and not surpassed.
+
+
+def test_leave_out_watched_by_hand(script):
+    watched = np.zeros((3, 6), bool)
+    watched[1, 4] = watched[1, 1] = True
+    watched[2, 1:6] = True
+    rankings = np.array([[1, 2, 3, 4], [4, 3, 1, 2], [1, 2, 3, 4]])
+    top = script["leave_out_watched"](rankings, watched)
+    assert top.tolist() == [[1, 2, 3, 4], [3, 2, 0, 0], [0, 0, 0, 0]]
+
+
+def test_leave_out_watched_equals_a_loop(script):
     rng = np.random.default_rng(0)
-    rankings = [rng.permutation(np.arange(1, 41)) for _ in range(200)]
-    labels, watched = rng.integers(1, 41, 200), rng.random((200, 41)) < 0.3
+    rankings = np.array([rng.permutation(np.arange(1, 41)) for _ in range(200)])
+    watched = rng.random((200, 41)) < 0.5
+    top = script["leave_out_watched"](rankings, watched)
+    for row, ranking, seen in zip(top.tolist(), rankings.tolist(), watched):
+        free = [movie for movie in ranking if not seen[movie]][:10]
+        assert row == free + [0] * (10 - len(free))
+
+
+def test_evaluate_equals_a_loop(script, monkeypatch):
+    rng = np.random.default_rng(0)
+    rankings = np.array([rng.permutation(np.arange(1, 41)) for _ in range(700)])
+    labels, watched = rng.integers(1, 41, 700), rng.random((700, 41)) < 0.3
+    contexts = np.arange(700)[:, None]  # The context is the row of the ranking.
+    dataset = tf.data.Dataset.from_tensor_slices((contexts, labels)).batch(512)
+    monkeypatch.setitem(script, "test_ds", dataset)
+    monkeypatch.setitem(script, "watched", watched)
+    results = script["evaluate"](lambda contexts: rankings[contexts[:, 0]])
     places = []
     for row, label, seen in zip(rankings, labels, watched):
         free = [movie for movie in row if not seen[movie]][:10]
         places.append(free.index(label) if label in free else None)
-    results = evaluate(iter(rankings), labels, watched)
     assert results == pytest.approx(metrics(places), rel=1e-5)
