@@ -118,10 +118,10 @@ MIN_SEQUENCE_LENGTH = 3  # People who watched fewer movies than this are left ou
 
 QUERY_EMBEDDING_DIM = 32  # The length of the vectors that the GRU reads.
 EMBEDDING_DIM = 64  # The length of the vectors that the two towers return.
-TEMPERATURE = 0.1  # The smaller, the more sharply the loss tells scores apart.
+TEMPERATURE = 0.1  # Scores are divided by it. See the section on the loss.
 
 BATCH_SIZE = 512  # This many examples make one step of the training.
-SHUFFLE_SIZE = 16  # This many examples stay together when all are shuffled.
+SHUFFLE_SIZE = 16  # Examples are shuffled in packs of this many.
 NUM_EPOCHS = 4  # The training goes through all examples this many times.
 LEARNING_RATE = 0.008  # The size of the first steps of the training.
 WEIGHT_DECAY = 0.05  # How strongly the training pulls all weights towards 0.
@@ -149,23 +149,23 @@ if keras.backend.backend() == "jax":
 
 [MovieLens 1M](https://grouplens.org/datasets/movielens/1m/) holds a million ratings of
 movies, given by 6,040 people. `get_file` downloads it into the folder `data`, checks
-that it is the right file, and finds it there next time. We check an older file
-ourselves, because `get_file` would delete a wrong one. Without internet, the script
-goes on with a small real sample, or stops if that is not there either. To use the whole
-data on such a machine, put `ml-1m.zip` into the folder `data`.
+that it is the right file, and finds it there next time. If a wrong file is there, we
+stop, because `get_file` would replace it, and it may be yours. Without internet, the
+script goes on with a small real sample, or stops if that is not there either. To use
+the whole data on such a machine, put `ml-1m.zip` into the folder `data`.
 """
 
 data_dir = Path("data").absolute()
 archive = data_dir / "ml-1m.zip"
 sample = Path("tests/data/movielens-sample.zip")
 if archive.exists() and sha256(archive.read_bytes()).hexdigest() != MOVIELENS_ZIP_HASH:
-    raise ValueError(f"{archive} is damaged, or another file. Please delete it.")
+    raise ValueError(f"{archive} is damaged, or another file. Please remove it.")
 socket.setdefaulttimeout(30)  # Seconds that we wait for an answer.
 try:
     keras.utils.get_file(
         origin=MOVIELENS_1M_URL, cache_subdir=data_dir, file_hash=MOVIELENS_ZIP_HASH
     )
-except Exception as e:  # Most network errors, from `get_file`.
+except Exception as e:  # The type that `get_file` gives most network errors.
     if type(e) is not Exception and not isinstance(e, (ConnectionError, TimeoutError)):
         raise  # Anything else, such as a wrong file or a full disk.
     print(f"{e}\nGoing on with {sample}: enough to see it work, not to judge it.\n")
@@ -302,7 +302,8 @@ test on what one user watched in May, the training data holds what others watche
 June, which a real service could not know yet. To be strict, one would cut all users at
 one date.
 
-The training rows are shuffled, so that the rows of one user are not side by side.
+The training rows are shuffled here, so that a batch will not be made of one user's
+examples.
 """
 
 train_rows = np.random.permutation(np.flatnonzero(has_context & ~is_last))
@@ -318,8 +319,9 @@ user, all movies rated before the label, including those that were too long ago 
 context, or rated below `MIN_RATING`. Dropping rows has not changed the numbers of the
 others, so `liked_df` still has the row numbers of `ratings_df`, which go up with time
 for each user. `test_rows` is the row number of each test user's label, and what was
-rated before has a smaller one. (For other users, `map` gives a missing value, which no
-number is smaller than.) `get_indexer` finds the user's place among the test users.
+rated before has a smaller one. For the users that we removed, `map` gives NaN. A
+comparison with NaN is False, so their rows are left out. `get_indexer` finds the user's
+place among the test users.
 """
 
 test_rows = pd.Series(liked_df.index[is_last], index=liked_df["UserID"][is_last])
@@ -334,7 +336,8 @@ What goes into the model? A *batch*: `BATCH_SIZE` contexts with their labels. Ou
 will learn by choosing the right movie among several, and the others to choose from are
 the labels of the same batch. So it matters which examples share a batch. If a batch
 were made of one user's examples, the wrong answers would be movies that this very user
-watched. That is why we have shuffled the rows.
+watched, and the model would learn not to recommend what suits the user. That is why we
+have shuffled the rows.
 
 It also helps if each *epoch*, which is one pass over all examples, makes new batches,
 so that each example meets other wrong answers. To shuffle a million rows one by one in
@@ -355,7 +358,7 @@ test_ds = tf.data.Dataset.from_tensor_slices((test_contexts, test_labels))
 test_ds = test_ds.batch(BATCH_SIZE).cache().prefetch(2)
 
 options = tf.data.Options()
-options.autotune.enabled = False  # Its search for settings can take seconds.
+options.autotune.enabled = False  # A search for buffer sizes, which takes time.
 train_ds = train_ds.prefetch(2).with_options(options)
 
 context, label = next(train_ds.as_numpy_iterator())
@@ -374,8 +377,8 @@ which is faster when there are so few. The candidate tower is the right side. Ea
 has an embedding of its own: a movie that was watched plays another role than one to
 recommend. Both towers end with vectors of length 1. The dot product of two such vectors
 is their *cosine*, a number from -1 to 1, which says how far they point in the same
-direction. So all scores have the same scale, which makes the training steadier when
-there is little data.
+direction. So all scores are in the same range, and no movie can be recommended to
+everybody just because its vector is long.
 
 Why two towers, and not one network that looks at the movies watched and at a candidate
 together? Because in such a network all candidates must be computed anew for each query.
@@ -422,48 +425,51 @@ called *cross-entropy*. A wrong answer is pushed down in proportion to its proba
 so movie 3 with 0.44 more than movie 8 with 0.29. The right answer, movie 9, is pushed
 up in proportion to what it lacks, 1 - 0.27.
 
-This loss needs three corrections.
+This loss needs three corrections. Under *Worth* stands for how many of 100 users the
+right movie was among the ten recommended ones, with and without the correction. It was
+the right movie of each user's last example but one: we don't look at the test to see
+what works.
 
 **Temperature.** *Problem:* all cosines lie between -1 and 1, which is too close
 together for a softmax. Even with a perfect 1 for the right answer and -1 for 511 wrong
 ones, the right answer's probability would be 1.4 %. The training would go on pushing
 what is right already. *Remedy:* we divide the scores by `TEMPERATURE`, so that they
 range from -10 to 10. *Worth:* on the small sample, with it 13 of 100 users find their
-movie, without it 8 (on each user's last movie but one).
+movie, without it 8.
 
 **Popularity.** *Problem:* suppose that after some context, 4 in 100 people watch movie
-A next, and 0.4 in 100 watch movie B. Among all labels, A makes up 2 in 100, and B 0.2.
-So A is the right answer ten times as often as B, and is pushed up that often. But it is
-also a wrong answer of other rows ten times as often, and pushed down that often. The
-two cancel out, and A and B end up with the same score, because both are twice as likely
-as usual. We want A to come first, which is ten times as likely. *Remedy:* in training,
-and only there, each candidate's score gets a bonus for being rare: minus the logarithm
-of its share among all labels. A movie that is 1 label in 300 gets 5.7, and a movie that
-is 1 in 100,000 gets 11.5. B gets log 10 more than A. The training still makes the sums
-of score and bonus equal. So B's own score must be log 10 lower than A's, and when we
-recommend, there is no bonus, and A comes first ([Yi et al.,
+A next, and 0.4 in 100 watch movie B. Among the labels of all contexts, A makes up 2 in
+100, and B 0.2. So A is the right answer ten times as often as B, and is pushed up that
+often. But it is also a wrong answer of other rows ten times as often, and pushed down
+that often. These cancel out. What is left in the score is how much more likely than
+usual the movie is in this context: 4 / 2 = 2 for A, and 0.4 / 0.2 = 2 for B. Both get
+the same score, though A is ten times as likely to be watched. *Remedy:* in training,
+and only there, each score, after the division by the temperature, gets a bonus for
+being rare: minus the logarithm of the movie's share among all labels. For A it is 3.9,
+and for B 6.2, which is log 10 = 2.3 more. Training now makes score *plus bonus* equal
+for both, so the score of B alone becomes 2.3 lower than that of A. When we recommend,
+there is no bonus, and A comes first ([Yi et al.,
 2019](https://doi.org/10.1145/3298689.3346996)). `SamplingProbabilityCorrection` gives
 the bonus. By default, it takes no share to be less than a millionth, which would be
 wrong for rare movies if there are over a million labels. So we set this limit,
-`epsilon`, to the share of a single label. *Worth:* more than everything else. With the
-correction, 30 of 100 users find their next movie among the ten that we recommend,
-without it 18 (on the million ratings, on each user's last movie but one).
+`epsilon`, to the share of a single label. *Worth:* on the million ratings, 30 with it,
+18 without.
 
 **Accidental hits.** *Problem:* if two rows of a batch have the same label, a row's
 right answer is also among its negatives. *Remedy:* we subtract a billion from the score
 of such a negative, which makes its probability 0.
 `keras_rs.layers.RemoveAccidentalHits` is meant for this, but has no effect in version
 0.4.0 ([pull request 206](https://github.com/keras-team/keras-rs/pull/206)), so we do it
-by hand. *Worth:* little in batches of 512, where a row has 0.4 accidental hits on the
-average. In larger batches there are more.
+by hand. *Worth:* nothing that we could measure in batches of 512, where a row has 0.4
+accidental hits on the average. In larger batches there are more.
 
 In each step, `fit` calls `call` with the contexts, and then `compute_loss` with the
 labels as `y` and what `call` returned as `y_pred`. Our `compute_loss` makes scores and
 one-hot labels of them, and gives both to the loss that `compile` will set. Both methods
-are told by `training` whether this is training, and pass it to the towers. Without
-that, a `Dropout` layer in a tower would have no effect in `fit`, because Keras 3.15 on
-JAX does not pass `training` to inner layers by itself ([pull request
-23364](https://github.com/keras-team/keras/pull/23364)).
+are told by `training` whether this is training, and pass it to the towers. Ours do not
+need it. But if you add a `Dropout` layer to one, it would otherwise have no effect in
+`fit`, because Keras 3.15 on JAX does not pass `training` to inner layers by itself
+([pull request 23364](https://github.com/keras-team/keras/pull/23364)).
 
 In the shapes of the comments, `B` is the batch size and `D` is `EMBEDDING_DIM`.
 """
@@ -531,11 +537,11 @@ smaller in each step, and so keeps the model from learning single examples by he
 training: large steps at first, then small ones to settle. `from_logits` says that the
 loss gets scores, and has to apply the softmax itself.
 
-What should you see? Who guesses among 512 movies has a loss of log 512 = 6.2. On the
-million ratings, the average of the first epoch is about 4.8, and that of the last 4.2.
-A falling loss says that the model learns. It cannot say whether the recommendations are
-good: it looks at 512 movies rather than all, and at examples that the model is trained
-on.
+What should you see? A model that knows how popular each movie is, and nothing else, has
+a loss of about log 512 = 6.2. On the million ratings, the average of the first epoch is
+about 4.8, and that of the last 4.2. A falling loss says that the model learns. It
+cannot say whether the recommendations are good: it looks at 512 movies rather than all,
+and at examples that the model is trained on.
 
 There is no `validation_data`, since `fit` should not see the test examples. If we
 looked at the test after every change of a setting, we would end up with the settings
@@ -645,9 +651,10 @@ And what do others reach on these ratings? Published models that look back over 
 movies hit between 25 and 33 of 100: one version of
 [SASRec](https://arxiv.org/abs/2309.07602) 25, a GRU 28, and the largest
 [HSTU](https://arxiv.org/abs/2402.17152) 33. Most of them also hold out each user's last
-movie but one, from which our model may learn, and they may treat watched movies in
-another way. So take a difference of a few users for nothing. The README lists all of
-them.
+movie but one, from which our model may learn, and we do not know of each whether it
+leaves out watched movies, which helps ours. So differences of one or two in 100 mean
+nothing here. SASRec and HSTU use attention in place of a GRU. The README of this
+example lists more models.
 
 ## Making predictions
 
@@ -708,7 +715,7 @@ Whoever has watched something can be turned into a query.
 
 Each of these is a change of one line. We tried them on the million ratings, and
 measured HR@10 on each user's last movie but one. Each number is the mean of three runs
-with different seeds, and differences under 0.004 mean nothing. The time is that of
+with different seeds, and differences up to 0.004 mean nothing. The time is that of
 `fit`.
 
 | change | HR@10 | time |

@@ -91,12 +91,17 @@ def test_temperature(script):
 
 
 def test_popularity():
+    share_a, share_b = numbers(r"A makes up (\d+) in 100, and B ([\d.]+)\.")
     bonus = keras_rs.layers.SamplingProbabilityCorrection(epsilon=1e-9)
-    expected = np.array(bonus(np.zeros(2), np.array([1 / 300, 1 / 100_000])))
+    shares = np.array([share_a, share_b]) / 100
+    expected = np.array(bonus(np.zeros(2), shares))
     told = numbers(
-        r"1 label in 300 gets ([\d.]+), and .* 1 in 100,000 gets ([\d.]+)\. "
+        r"For A it is ([\d.]+), and for B ([\d.]+), which is log 10 = ([\d.]+)"
     )
-    assert told == pytest.approx(expected, abs=0.05)
+    assert told == pytest.approx([*expected, expected[1] - expected[0]], abs=0.05)
+    # Twice as likely as usual, both of them.
+    a, b = numbers(r"context, (\d+) in 100 people watch movie A next, and ([\d.]+) in")
+    assert a / share_a == b / share_b == 2 and a == 10 * b
 
 
 def test_guessing_among_a_batch(script):
