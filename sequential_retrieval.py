@@ -83,6 +83,7 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
+import csv
 import difflib
 import io
 import socket
@@ -186,7 +187,7 @@ def read_data(path, columns):
         names=columns,
         index_col=False,
         encoding="latin-1",
-        quoting=3,  # csv.QUOTE_NONE: titles have quotes of their own.
+        quoting=csv.QUOTE_NONE,  # Quotes are part of a title.
         keep_default_na=False,  # A title may be "nan".
     )
     numbers = df.columns.difference(["Title", "Genres"])
@@ -539,9 +540,10 @@ loss gets scores, and has to apply the softmax itself.
 
 What should you see? A model that knows how popular each movie is, and nothing else, has
 a loss of about log 512 = 6.2. On the million ratings, the average of the first epoch is
-about 4.8, and that of the last 4.2. A falling loss says that the model learns. It
-cannot say whether the recommendations are good: it looks at 512 movies rather than all,
-and at examples that the model is trained on.
+about 4.8, and that of the last 4.2. (`verbose=2` prints one line for each epoch.) A
+falling loss says that the model learns. It cannot say whether the recommendations are
+good: it looks at 512 movies rather than all, and at examples that the model is trained
+on.
 
 There is no `validation_data`, since `fit` should not see the test examples. If we
 looked at the test after every change of a setting, we would end up with the settings
@@ -560,7 +562,7 @@ model.compile(
     optimizer=keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY),
     loss=keras.losses.CategoricalCrossentropy(from_logits=True),
 )
-model.fit(train_ds, epochs=NUM_EPOCHS, shuffle=False)  # The dataset shuffles itself.
+model.fit(train_ds, epochs=NUM_EPOCHS, shuffle=False, verbose=2)  # tf.data shuffles.
 keras.distribution.set_distribution(None)
 model.update_candidates()
 
@@ -592,9 +594,7 @@ rest in order, since the sort is *stable*. Where too few others are left, it ret
 def leave_out_watched(rankings, watched):
     """Returns the first `TOP_K` unwatched movies of each ranking, `(users, TOP_K)`."""
     is_watched = np.take_along_axis(watched, rankings, axis=1)  # (users, k)
-    first = np.argsort(is_watched, axis=1, kind="stable")[
-        :, :TOP_K
-    ]  # False goes first.
+    first = np.argsort(is_watched, axis=1, kind="stable")[:, :TOP_K]
     return np.take_along_axis(np.where(is_watched, 0, rankings), first, axis=1)
 
 

@@ -88,7 +88,7 @@ def test_several_devices(tmp_path, offline, devices, is_split):
 
 def test_imports():
     allowed = {"keras", "keras_rs", "jax", "tensorflow", "pandas", "numpy"}
-    allowed |= set("os difflib io socket zipfile hashlib pathlib".split())
+    allowed |= set("os csv difflib io socket zipfile hashlib pathlib".split())
     found = re.findall(r"(?m)^\s*(?:import|from) (\w+)", SCRIPT.read_text())
     assert set(found) <= allowed
 
