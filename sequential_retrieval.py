@@ -151,7 +151,8 @@ if keras.backend.backend() == "jax":
 [MovieLens 1M](https://grouplens.org/datasets/movielens/1m/) holds a million ratings of
 movies, given by 6,040 people. `get_file` downloads it into the folder `data`, checks
 that it is the right file, and finds it there next time. If a wrong file is there, we
-stop, because `get_file` would replace it, and it may be yours. Without internet, the
+stop, because `get_file` would replace it, and it may be yours. Without internet,
+`get_file` raises a plain `Exception`, a `ConnectionError` or a `TimeoutError`. Then the
 script goes on with a small real sample, or stops if that is not there either. To use
 the whole data on such a machine, put `ml-1m.zip` into the folder `data`.
 """
@@ -166,16 +167,17 @@ try:
     keras.utils.get_file(
         origin=MOVIELENS_1M_URL, cache_subdir=data_dir, file_hash=MOVIELENS_ZIP_HASH
     )
-except Exception as e:  # The type that `get_file` gives most network errors.
+except Exception as e:
     if type(e) is not Exception and not isinstance(e, (ConnectionError, TimeoutError)):
-        raise  # Anything else, such as a wrong file or a full disk.
+        raise  # It was not the network.
     print(f"{e}\nGoing on with {sample}: enough to see it work, not to judge it.\n")
     archive = sample
 
 """
-Both files of the archive are text, with `::` between the fields of a line. We turn `::`
-into tabs, since pandas reads much faster if a single character stands between the
-fields. A line that lacks a field, or has text in place of a number, is an error.
+The archive has a file `ratings.dat` and a file `movies.dat`. Both are text, with `::`
+between the fields of a line. We turn `::` into tabs, since pandas reads much faster if
+a single character stands between the fields. A line that lacks a field, or has text in
+place of a number, is an error.
 """
 
 
@@ -415,9 +417,9 @@ query [5 8 3]  0.3  0.7  0.2                0  0  1
 The right answer of row 1 is in column 1, that of row 2 in column 2, and so on. So the
 one-hot labels are always the identity matrix, whatever the movies are. Training pushes
 the scores on the diagonal up and all others down: they belong to wrong answers, which
-are called *negatives*. One could take all other movies of the catalogue as negatives,
-but with millions of them each step would be slow. The labels of the other rows are
-there already. Negatives of this kind are called *in-batch negatives*.
+are called *negatives*. One could take all other movies of the catalogue as negatives.
+With 3,706 movies it would be possible, with millions it would be slow. So we use what
+is there already, the labels of the other rows. They are called *in-batch negatives*.
 
 The *softmax* decides how strong each push is. It turns the scores of a row into
 probabilities that add up to 1. In the third row these are 0.29, 0.44 and 0.27. The loss
@@ -435,21 +437,22 @@ what works.
 together for a softmax. Even with a perfect 1 for the right answer and -1 for 511 wrong
 ones, the right answer's probability would be 1.4 %. The training would go on pushing
 what is right already. *Remedy:* we divide the scores by `TEMPERATURE`, so that they
-range from -10 to 10. *Worth:* on the small sample, with it 13 of 100 users find their
-movie, without it 8.
+range from -10 to 10. *Worth:* on the small sample of 671 users, with it 13 of 100 users
+find their movie, without it 8.
 
 **Popularity.** *Problem:* suppose that after some context, 4 in 100 people watch movie
 A next, and 0.4 in 100 watch movie B. Among the labels of all contexts, A makes up 2 in
-100, and B 0.2. So A is the right answer ten times as often as B, and is pushed up that
-often. But it is also a wrong answer of other rows ten times as often, and pushed down
-that often. These cancel out. What is left in the score is how much more likely than
-usual the movie is in this context: 4 / 2 = 2 for A, and 0.4 / 0.2 = 2 for B. Both get
-the same score, though A is ten times as likely to be watched. *Remedy:* in training,
-and only there, each score, after the division by the temperature, gets a bonus for
-being rare: minus the logarithm of the movie's share among all labels. For A it is 3.9,
-and for B 6.2, which is log 10 = 2.3 more. Training now makes score *plus bonus* equal
-for both, so the score of B alone becomes 2.3 lower than that of A. When we recommend,
-there is no bonus, and A comes first ([Yi et al.,
+100, and B 0.2. In the rows with this context, A is the right answer ten times as often
+as B, and is pushed up that often. But in the same rows A is also among the wrong
+answers ten times as often, because so many more of the other rows have it as their
+label, and is pushed down that often. These cancel out. What is left in the score is how
+much more likely than usual the movie is in this context: 4 / 2 = 2 for A, and 0.4 / 0.2
+= 2 for B. Both get the same score, though A is ten times as likely to be watched.
+*Remedy:* in training, and only there, each score, after the division by the
+temperature, gets a bonus for being rare: minus the logarithm of the movie's share among
+all labels. For A it is 3.9, and for B 6.2, which is log 10 = 2.3 more. Training now
+makes score *plus bonus* equal for both, so the score of B alone becomes 2.3 lower than
+that of A. When we recommend, there is no bonus, and A comes first ([Yi et al.,
 2019](https://doi.org/10.1145/3298689.3346996)). `SamplingProbabilityCorrection` gives
 the bonus. By default, it takes no share to be less than a millionth, which would be
 wrong for rare movies if there are over a million labels. So we set this limit,
@@ -538,12 +541,13 @@ smaller in each step, and so keeps the model from learning single examples by he
 training: large steps at first, then small ones to settle. `from_logits` says that the
 loss gets scores, and has to apply the softmax itself.
 
-What should you see? A model that knows how popular each movie is, and nothing else, has
-a loss of about log 512 = 6.2. On the million ratings, the average of the first epoch is
-about 4.8, and that of the last 4.2. (`verbose=2` prints one line for each epoch.) A
-falling loss says that the model learns. It cannot say whether the recommendations are
-good: it looks at 512 movies rather than all, and at examples that the model is trained
-on.
+What should you see? Suppose that a model knows how popular each movie is, and nothing
+else. Then score and bonus cancel out, all 512 labels of a batch get the same
+probability, and the loss is log 512 = 6.2. Our model knows nothing at first, and starts
+higher. On the million ratings, the average of the first epoch is about 4.8, and that of
+the last 4.2. (`verbose=2` prints one line for each epoch.) A falling loss says that the
+model learns. It cannot say whether the recommendations are good: it looks at 512 movies
+rather than all, and at examples that the model is trained on.
 
 There is no `validation_data`, since `fit` should not see the test examples. If we
 looked at the test after every change of a setting, we would end up with the settings
@@ -648,13 +652,12 @@ often near the top. On the small sample there is less to learn from: the model h
 of 100 users, against 7 by counting and 4 by popularity.
 
 And what do others reach on these ratings? Published models that look back over 200
-movies hit between 25 and 33 of 100: one version of
-[SASRec](https://arxiv.org/abs/2309.07602) 25, a GRU 28, and the largest
-[HSTU](https://arxiv.org/abs/2402.17152) 33. Most of them also hold out each user's last
-movie but one, from which our model may learn, and we do not know of each whether it
-leaves out watched movies, which helps ours. So differences of one or two in 100 mean
-nothing here. SASRec and HSTU use attention in place of a GRU. The README of this
-example lists more models.
+movies hit between 25 and 33 of 100: one version of SASRec
+[25](https://arxiv.org/abs/2309.07602), a GRU
+[28](https://github.com/meta-recsys/generative-recommenders), and the largest HSTU
+[33](https://arxiv.org/abs/2402.17152). The details of the tests differ. Some hold out
+each user's last movie but one, from which our model may learn. So these numbers show
+the range, and not which model is better. The README of this example lists more of them.
 
 ## Making predictions
 
