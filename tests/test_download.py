@@ -28,7 +28,7 @@ def archive():
 
 
 def trained(result):
-    return "Epoch 1/" in result.stdout
+    return "/step - loss" in result.stdout
 
 
 def put(folder, content):

@@ -73,7 +73,7 @@ def test_predictions_are_enough_candidates(offline):
 
 
 def test_gru_is_ahead_on_the_sample(offline):
-    # Seeds 42, 1 and 2 are at 0.108 to 0.113, against 0.070 by counting.
+    # Seeds 42, 1 and 2 are at 0.107 to 0.124, against 0.070 by counting.
     results = offline[1]["results"]
     assert results["GRU"][0] > 1.2 * results["after the last movie"][0]
     assert results["GRU"][0] > 1.2 * results["most popular"][0]
