@@ -43,7 +43,7 @@ kept = {"split": split, "losses": losses[0]["loss"]}
 kept["predicted"] = names["model"].predict(names["test_ds"], verbose=0)["predictions"]
 for name in ("train_ds", "test_ds"):
     kept[name] = [(c.numpy(), l.numpy()) for c, l in names[name]]
-kinds = int, float, str, dict, numpy.ndarray, pandas.DataFrame
+kinds = int, float, str, list, dict, numpy.ndarray, pandas.DataFrame
 for name, value in names.items():
     if isinstance(value, kinds) and not name.startswith("__"):
         kept.setdefault(name, value)
