@@ -465,8 +465,9 @@ right answer is also among its negatives. *Remedy:* we subtract a billion from t
 of such a negative, which makes its probability 0.
 `keras_rs.layers.RemoveAccidentalHits` is meant for this, but has no effect in version
 0.4.0 ([pull request 206](https://github.com/keras-team/keras-rs/pull/206)), so we do it
-by hand. *Worth:* nothing that we could measure in batches of 512, where a row has 0.4
-accidental hits on the average. In larger batches there are more.
+by hand. *Worth:* too little to see, when we tried it on an earlier version of this
+script: in batches of 512, a row has 0.4 accidental hits on the average. In larger
+batches there are more.
 
 In each step, `fit` calls `call` with the contexts, and then `compute_loss` with the
 labels as `y` and what `call` returned as `y_pred`. Our `compute_loss` makes scores and
