@@ -51,6 +51,9 @@ def test_the_drawing_has_the_shapes_of_the_towers(script):
     drawn = re.findall(r"\(batch,([ \d,]*)\)", PROSE)
     drawn = {(None, *map(int, re.findall(r"\d+", shape))) for shape in drawn}
     assert drawn == {(None, *shape[1:]) for shape in shapes}
+    both = model.query_tower.layers + model.candidate_tower.layers
+    tables = {layer for layer in both if isinstance(layer, keras.layers.Embedding)}
+    assert len(re.findall(r"\| +Embedding +\|", PROSE)) == len(tables)
 
 
 def batch_of_three():
