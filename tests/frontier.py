@@ -258,7 +258,8 @@ def draw(path):
     matplotlib.rcParams["svg.hashsalt"] = "the same picture for the same numbers"
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8, 6))
+    figure, axes = plt.subplots(figsize=(8, 8))
+    numbers = {}  # Of the names, in the picture and in its key.
     for on, color in ("validation", "tab:blue"), ("test", "tab:red"):
         rows = {n: r for n, r in summary(on).items() if not n.startswith("without")}
         axes.errorbar(
@@ -271,8 +272,12 @@ def draw(path):
             label=f"this script, on each user's {WORDS[on]}",
         )
         for name, row in rows.items():
-            side = {"xytext": (3, 14), "textcoords": "offset points", "rotation": 60}
-            axes.annotate(name, (row["fit"], row["HR@10"]), size=7, **side)
+            number = numbers.setdefault(name, len(numbers) + 1)
+            side = [(4, 4), (-9, 4), (4, -9), (-9, -9)][number % 4]
+            point = row["fit"], row["HR@10"]
+            axes.annotate(number, point, side, textcoords="offset points", size=7)
+    key = "\n".join(f"{number}  {name}" for name, number in numbers.items())
+    axes.text(0.02, 0.09, key, size=7, transform=axes.transAxes)
     place = 0  # Of a label, so far above the last one that both can be read.
     right = axes.get_yaxis_transform()
     for lines, style in (COUNTED, ":"), (PUBLISHED, "--"):
