@@ -28,8 +28,8 @@ length, that is, vectors. Three kinds of layers get us there:
 - A *GRU* (gated recurrent unit) reads vectors one after the other. After each of them
   it updates a vector of its own, which sums up everything read so far. The [GRU4Rec
   paper](https://arxiv.org/abs/1511.06939) brought GRUs to recommendations.
-- `UnitNormalization` scales a vector to length 1. What counts then is only the
-  direction.
+- `UnitNormalization` scales a vector to length 1. What is left is its direction, and
+  vectors that point in similar directions are similar.
 
 With these layers we build two small networks, called *towers*. The *query tower* turns
 the movies that somebody has watched into one vector, the *query*. The *candidate tower*
@@ -67,9 +67,9 @@ number of rows that are computed together.
 ```
 
 The run downloads a million ratings and trains on them, which takes about a minute on
-two cores of a server without a GPU. Then it prints how often the model finds the movie
-that somebody really watched next. At the end come ten recommendations for one person of
-the data, and ten for yourself.
+two cores of a server. A GPU is used if there is one, but is not needed. Then it prints
+how often the model finds the movie that somebody really watched next. At the end come
+ten recommendations for one person of the data, and ten for yourself.
 
 ## Setup
 
@@ -115,7 +115,7 @@ MOVIES_DATA_COLUMNS = ["MovieID", "Title", "Genres"]
 
 MIN_RATING = 2  # Ratings with fewer stars than this, of 5, are left out.
 MAX_CONTEXT_LENGTH = 10  # The model looks at this many movies of a person at most.
-MIN_SEQUENCE_LENGTH = 3  # People who watched fewer movies than this are left out.
+MIN_SEQUENCE_LENGTH = 3  # People with fewer ratings than this are left out, too.
 
 EMBEDDING_DIM = 64  # The length of all vectors, of movies as of queries.
 TEMPERATURE = 0.1  # Scores are divided by it. See the section on the loss.
@@ -133,8 +133,8 @@ keras.utils.set_random_seed(SEED)
 
 """
 If the machine has several devices, such as GPUs, JAX can train on all of them:
-`DataParallel` gives each device an equal part of every batch. With one device these
-lines do nothing.
+`DataParallel` gives each device an equal part of every batch. With one device, or with
+a number that does not divide `BATCH_SIZE`, these lines do nothing.
 """
 
 if keras.backend.backend() == "jax":
@@ -151,9 +151,10 @@ if keras.backend.backend() == "jax":
 movies, given by 6,040 people. `get_file` downloads it into the folder `data`, checks
 that it is the right file, and finds it there next time. If a wrong file is there, we
 stop, because `get_file` would replace it, and it may be yours. Without internet,
-`get_file` raises a plain `Exception`, a `ConnectionError` or a `TimeoutError`. Then the
-script goes on with a small real sample, or stops if that is not there either. To use
-the whole data on such a machine, put `ml-1m.zip` into the folder `data`.
+`get_file` raises a `ConnectionError`, a `TimeoutError`, or an exception of the type
+`Exception` itself. Then the script goes on with a small real sample of 671 people,
+which comes with this example, or stops if that is not there either. To use the whole
+data on such a machine, put `ml-1m.zip` into the folder `data`.
 """
 
 data_dir = Path("data").absolute()
@@ -176,7 +177,8 @@ except Exception as e:
 The archive has a file `ratings.dat` and a file `movies.dat`. Both are text, with `::`
 between the fields of a line. We turn `::` into tabs, since pandas reads much faster if
 a single character stands between the fields. A line that lacks a field, or has text in
-place of a number, is an error.
+place of a number, is an error. `to_numeric` puts NaN in place of such a number, and
+pandas leaves a text that is not there empty.
 """
 
 
@@ -226,7 +228,7 @@ movies_df = movies_df[is_rated & (movies_df["Title"] != "")]
 old_ids = pd.Index(movies_df["MovieID"])
 movies_df = movies_df.assign(MovieID=range(1, len(old_ids) + 1))
 ratings_df["MovieID"] = old_ids.get_indexer(ratings_df["MovieID"]).astype("int32") + 1
-has_title = ratings_df["MovieID"] > 0  # The indexer returns -1 without one.
+has_title = ratings_df["MovieID"] > 0  # Without one it is -1 + 1, which is 0.
 if not has_title.all():
     print(f"{(~has_title).sum():,} ratings are left out: their movie has no title.")
 ratings_df = ratings_df[has_title]
@@ -247,8 +249,8 @@ if only a little. Then there are four steps:
    and so on. Of a long sequence, keep the last `MAX_CONTEXT_LENGTH + 1` movies.
 2. **Get labels**: the last movie of a sequence is the label, the others are the
    context.
-3. **Remove users** with fewer than `MIN_SEQUENCE_LENGTH` movies. Of three movies one is
-   for the first context, one to learn from, and one for the test.
+3. **Remove users** with fewer than `MIN_SEQUENCE_LENGTH` such movies. Of three movies
+   one is for the first context, one to learn from, and one for the test.
 4. **Pad** short contexts with zeros in front, up to `MAX_CONTEXT_LENGTH`.
 
 Let's do this for one user by hand. She watched the movies 5, 8, 3, 9 and 6, in this
@@ -305,7 +307,7 @@ June, which a real service could not know yet. To be strict, one would cut all u
 one date.
 
 The training rows are shuffled here, so that a batch will not be made of one user's
-examples.
+examples. The section on batches says why.
 """
 
 train_rows = np.random.permutation(np.flatnonzero(has_context & ~is_last))
@@ -316,14 +318,17 @@ print(f"{len(train_labels):,} training and {len(test_labels):,} test examples")
 
 """
 In this data nobody rates a movie twice, so a movie that a user has watched can never be
-the right answer. In the test we will not recommend it. Here we note, for each test
-user, all movies rated before the label, including those that were too long ago for the
-context, or rated below `MIN_RATING`. Dropping rows has not changed the numbers of the
-others, so `liked_df` still has the row numbers of `ratings_df`, which go up with time
-for each user. `test_rows` is the row number of each test user's label, and what was
-rated before has a smaller one. For the users that we removed, `map` gives NaN. A
-comparison with NaN is False, so their rows are left out. `get_indexer` finds the user's
-place among the test users.
+the right answer. In the test we will not recommend it. So for each user we note which
+movies were rated before the label. This includes movies that were too long ago for the
+context, or rated below `MIN_RATING`.
+
+How do we find them? `ratings_df` is sorted by user and time, and its index counts the
+rows. `liked_df` is a part of it, and has kept the index. So a rating came before the
+user's label if its index is smaller than the label's. `test_rows` holds the index of
+each user's label, and `map` puts it beside each rating of this user. (For users that we
+removed, `map` gives NaN, and a comparison with NaN is False.) `get_indexer` turns the
+users' ids into row numbers of `watched`, whose rows are in the same order as the test
+examples.
 """
 
 test_rows = pd.Series(liked_df.index[is_last], index=liked_df["UserID"][is_last])
@@ -346,10 +351,10 @@ It also helps if each *epoch*, which is one pass over all examples, makes new ba
 so that each example meets other wrong answers. `shuffle` does that: it always holds
 `SHUFFLE_SIZE` rows, hands out one of them at random, and takes in the next. It need not
 hold all rows, since they are in random order already. `prefetch` prepares the next
-batches while the model works. The few rows that do not fill a batch are dropped, other
-ones in each epoch. `tf.data` can also look for ways to make the feeding faster. Ours is
-so simple that the search costs more time and memory than it saves, so the options turn
-it off.
+batches while the model works. The few rows that do not fill a batch are dropped; in
+each epoch these are different rows. `tf.data` can also look for ways to make the
+feeding faster. Ours is so simple that the search costs more time and memory than it
+saves, so the options turn it off.
 """
 
 batch_size = min(BATCH_SIZE, len(train_labels))  # If the data is very small.
@@ -391,13 +396,15 @@ vectors of all candidates once and store them in an *index*. A query then needs 
 of the query tower, and one matrix product with the stored vectors. With millions of
 candidates the index can even be built so that only a part of it has to be searched. And
 a candidate tower could also read a movie's genres or title, which would give new movies
-a vector. Ours cannot: for a movie that is never a label in training, nothing says when
-to recommend it. We leave such movies out of the candidates.
+a vector. Ours cannot. A movie that is never a label in training has never been a
+candidate there, so its score would mean nothing. We leave such movies out of the
+candidates. If one of them is the right answer in the test, that counts as a miss.
 
 `BruteForceRetrieval` is the plain kind of index: it stores the candidates' vectors,
-computes the scores of all of them, and returns the `k` best. Its vectors are copies.
-When the model is built they are random, to give the index its shape, and after the
-training we update them.
+computes the scores of all of them, and returns the `k` best. Its vectors are copies,
+which do not change when the model is trained. So we fill the index twice: with random
+vectors when the model is built, because the index must know how many they are, and with
+the trained ones after the training.
 
 ### The loss
 
@@ -422,44 +429,50 @@ are called *negatives*. One could take all other movies of the catalogue as nega
 With 3,706 movies it would be possible, with millions it would be slow. So we use what
 is there already, the labels of the other rows. They are called *in-batch negatives*.
 
-The *softmax* decides how strong each push is. It turns the scores of a row into
-probabilities that add up to 1. In the third row these are 0.29, 0.44 and 0.27. The loss
-of the row is minus the logarithm of the right answer's probability, here 1.32, and is
-called *cross-entropy*. A wrong answer is pushed down in proportion to its probability,
-so movie 3 with 0.44 more than movie 8 with 0.29. The right answer, movie 9, is pushed
-up in proportion to what it lacks, 1 - 0.27.
+The *softmax* decides how strong each push is. It takes the exponential of each score
+and divides by their sum over the row, which gives probabilities that add up to 1. In
+the third row these are 0.29, 0.44 and 0.27. The loss of the row is minus the logarithm
+of the right answer's probability, here 1.32, and is called *cross-entropy*. A wrong
+answer is pushed down in proportion to its probability: movie 3, which has 0.44, is
+pushed down more than movie 8, which has 0.29. The right answer, movie 9, is pushed up
+in proportion to what it lacks, 1 - 0.27.
 
-This loss needs three corrections. Under *Worth* stands for how many of 100 users the
-right movie was among the ten recommended ones, with and without the correction. It was
-the right movie of each user's last example but one: we don't look at the test to see
+This loss needs three corrections. *Worth* says what a correction does: with it and
+without it, for how many of 100 users the right movie is among the ten recommended ones.
+Here the right movie is each user's last but one, in a model that was trained on the
+movies before it; the last one was not used at all. So we don't look at the test to see
 what works.
 
 **Temperature.** *Problem:* all cosines lie between -1 and 1, which is too close
 together for a softmax. Even with a perfect 1 for the right answer and -1 for 511 wrong
 ones, the right answer's probability would be 1.4 %. The training would go on pushing
 what is right already. *Remedy:* we divide the scores by `TEMPERATURE`, so that they
-range from -10 to 10. *Worth:* on the small sample of 671 users, with it 14 of 100 users
-find their movie, without it 4.
+range from -10 to 10. *Worth:* on the million ratings, 30 with it, 13 without.
 
 **Popularity.** *Problem:* suppose that after some context, 4 in 100 people watch movie
 A next, and 0.4 in 100 watch movie B. Among the labels of all contexts, A makes up 2 in
 100, and B 0.2. In the rows with this context, A is the right answer ten times as often
 as B, and is pushed up that often. But in the same rows A is also among the wrong
 answers ten times as often, because so many more of the other rows have it as their
-label, and is pushed down that often. These cancel out. The softmax takes the
-exponential of the scores, so what is left in a score is the *logarithm* of how much
-more likely than usual the movie is in this context: log(4 / 2) for A, and log(0.4 /
-0.2) for B. These are the same, though A is ten times as likely to be watched. *Remedy:*
-in training, and only there, each score, after the division by the temperature, gets a
-bonus for being rare: minus the logarithm of the movie's share among all labels. For A
-it is 3.9, and for B 6.2, which is log 10 = 2.3 more. Training now makes score *plus
-bonus* equal for both, so the score of B alone becomes 2.3 lower than that of A, which
-means a tenth as likely. When we recommend, there is no bonus, and A comes first ([Yi et
-al., 2019](https://doi.org/10.1145/3298689.3346996)). `SamplingProbabilityCorrection`
-gives the bonus. By default, it takes no share to be less than a millionth, which would
-be wrong for rare movies if there are over a million labels. So we set this limit,
-`epsilon`, to the share of a single label. *Worth:* on the million ratings, 30 with it,
-19 without.
+label, and is pushed down that often. These cancel out. What the score says in the end
+is only how much *more likely than usual* a movie is in this context: 4 / 2 = 2 times
+for A, and 0.4 / 0.2 = 2 times for B. So both get the same score, though A is ten times
+as likely to be watched. (The score is the logarithm of this number, since the softmax
+takes the exponential of the score.)
+
+*Remedy:* in training, and only there, each score, after the division by the
+temperature, gets a bonus for being rare: minus the logarithm of the movie's share among
+all labels. For A it is 3.9, and for B 6.2, which is log 10 = 2.3 more. Training now
+makes score *plus bonus* equal for both, so the score of B alone becomes 2.3 lower than
+that of A, which means a tenth as likely. The vectors can do that even though they have
+length 1: that of A comes to point more in the direction of all queries. When we
+recommend, there is no bonus, and A comes first ([Yi et al.,
+2019](https://doi.org/10.1145/3298689.3346996)).
+
+`SamplingProbabilityCorrection` gives the bonus. By default, it takes no share to be
+less than a millionth. In data with more than a million labels, a rare movie's share is
+less than that. So we set this limit, `epsilon`, to the share of a single label.
+*Worth:* on the million ratings, 30 with it, 19 without.
 
 **Accidental hits.** *Problem:* if two rows of a batch have the same label, a row's
 right answer is also among its negatives. *Remedy:* we subtract a billion from the score
@@ -470,14 +483,17 @@ by hand. *Worth:* too little to see, 30 with it and 30 without: in batches of 51
 has 0.4 accidental hits on the average. In larger batches there are more.
 
 In each step, `fit` calls `call` with the contexts, and then `compute_loss` with the
-labels as `y` and what `call` returned as `y_pred`. Our `compute_loss` makes scores and
-one-hot labels of them, and gives both to the loss that `compile` will set. Both methods
-are told by `training` whether this is training, and pass it to the towers. Ours do not
-need it. But if you add a `Dropout` layer to one, it would otherwise have no effect in
-`fit`, because Keras 3.15 on JAX does not pass `training` to inner layers by itself
-([pull request 23364](https://github.com/keras-team/keras/pull/23364)).
+labels as `y` and what `call` returned as `y_pred`. Our `call` returns the queries, for
+`compute_loss`, and the predictions, which nobody needs in training and which are left
+out there. Our `compute_loss` makes scores and one-hot labels, and gives both to the
+loss that `compile` will set. Both methods are told by `training` whether this is
+training, and pass it to the towers. The layers of our towers do not need it. But a
+`Dropout` layer in one of them would otherwise have no effect in `fit`, because Keras
+3.15 on JAX does not pass `training` to inner layers by itself ([pull request
+23364](https://github.com/keras-team/keras/pull/23364)).
 
-In the shapes of the comments, `B` is the batch size and `D` is `EMBEDDING_DIM`.
+In the shapes of the comments, `B` is the batch size, and not a movie any more, and `D`
+is `EMBEDDING_DIM`.
 """
 
 
@@ -491,16 +507,16 @@ class SequentialRetrievalModel(keras.Model):
 
     def __init__(self, label_counts, k):
         super().__init__()
-        movies = layers.Embedding(len(label_counts), EMBEDDING_DIM, mask_zero=True)
+        embedding = layers.Embedding(len(label_counts), EMBEDDING_DIM, mask_zero=True)
         self.query_tower = keras.Sequential(
             [
                 keras.Input((MAX_CONTEXT_LENGTH,), dtype="int32"),
-                movies,
+                embedding,
                 layers.GRU(EMBEDDING_DIM, unroll=True),
                 layers.UnitNormalization(),
             ]
         )
-        self.candidate_tower = keras.Sequential([movies, layers.UnitNormalization()])
+        self.candidate_tower = keras.Sequential([embedding, layers.UnitNormalization()])
         self.retrieval = keras_rs.layers.BruteForceRetrieval(k=k, return_scores=False)
         self.candidate_ids = np.flatnonzero(label_counts).astype("int32")
         self.update_candidates()
@@ -532,8 +548,8 @@ class SequentialRetrievalModel(keras.Model):
 ### Training
 
 Some of the movies that the index returns will be left out later, because the user has
-watched them. To have ten left for every test user, the index returns ten more than any
-of them has watched.
+watched them. To have ten left for every test user, the index returns `k` movies: ten
+more than any user has watched, or all candidates if there are not so many.
 
 The optimizer is AdamW: Adam with *weight decay*, which makes all weights a little
 smaller in each step, and so keeps the model from learning single examples by heart.
@@ -542,12 +558,13 @@ training: large steps at first, then small ones to settle. `from_logits` says th
 loss gets scores, and has to apply the softmax itself.
 
 What should you see? Suppose that a model knows how popular each movie is, and nothing
-else. Then score and bonus cancel out, all 512 labels of a batch get the same
-probability, and the loss is log 512 = 6.2. Our model knows nothing at first, and starts
-higher. On the million ratings, the average of the first epoch is about 4.8, and that of
-the last 4.3. (`verbose=2` prints one line for each epoch.) A falling loss says that the
-model learns. It cannot say whether the recommendations are good: it looks at 512 movies
-rather than all, and at examples that the model is trained on.
+else. Then a movie's score is high where its bonus is low, the sum of both is the same
+for all 512 labels of a batch, and the loss is log 512 = 6.2. Our model knows not even
+that at first, so its bonuses point to the rare movies, which are mostly wrong, and it
+starts higher. On the million ratings, the average of the first epoch is about 4.8, and
+that of the last 4.3. (`verbose=2` prints one line for each epoch.) A falling loss says
+that the model learns. It cannot say whether the recommendations are good: it looks at
+512 movies rather than all, and at examples that the model is trained on.
 
 There is no `validation_data`, since `fit` should not see the test examples. If we
 looked at the test after every change of a setting, we would end up with the settings
@@ -555,7 +572,7 @@ that happen to suit the test. To choose settings, one holds out other examples, 
 each user's last but one. The section "What to try next" shows how.
 
 With several devices, only the training is spread over them: `set_distribution(None)`
-ends that.
+ends that, since not every batch of predictions can be divided by their number.
 """
 
 label_counts = np.bincount(train_labels, minlength=len(movies_df) + 1)  # (movies + 1,)
@@ -587,11 +604,13 @@ NDCG@10 is (1 + 0.43 + 0) / 3 = 0.477.
 
 `RecallAtK` computes the share of the right answers that are found. We have one right
 answer for each user, so this is the hit rate; a user without a hit counts as 0 in both
-metrics. Both sort the movies by a score first. Ours are sorted already, so 0, -1, -2
-and so on will do as scores.
+metrics. Both sort the movies by a score first. Our lists are sorted already, so 0, -1,
+-2 and so on will do as scores.
 
-`leave_out_watched` moves the movies that are watched behind the others, and leaves the
-rest in order, since the sort is *stable*. Where too few others are left, it returns 0.
+An ordered list of candidates, the best first, is called a *ranking*, like the second
+stage that often makes one. `leave_out_watched` moves the movies of a ranking that are
+watched behind the others, and leaves the rest in order, since the sort is *stable*. If
+there are so few candidates that less than ten are left, it fills up with 0.
 """
 
 
@@ -620,7 +639,8 @@ A number alone says little, so we compare with two methods that need no model:
 
 - *Most popular* recommends to everybody the movies that are most often a label.
 - *After the last movie* recommends what most often came right after the last movie of
-  the context. Where two movies came equally often, the more popular one goes first.
+  the context. Where two movies came equally often, the more popular one goes first:
+  the columns of `counts` are in the order of popularity, and the sort is stable.
 
 Each method is a function that turns contexts into rankings.
 """
@@ -647,17 +667,19 @@ print(pd.DataFrame(results, [f"HR@{TOP_K}", f"NDCG@{TOP_K}"]).T.round(3))
 How to read the table? Ten movies at random out of 3,706 would hit the next movie of 0.3
 in 100 users. On the million ratings, the ten most popular ones hit 4 of 100, counting
 what comes next hits 19, and the model 29. If its hits were spread evenly over the ten
-places, NDCG@10 would be 0.45 times the hit rate. It is 0.56 times, so hits are more
-often near the top. On the small sample there is less to learn from: the model hits 12
-of 100 users, against 7 by counting and 4 by popularity.
+places, NDCG@10 would be 0.45 times the hit rate, which is the average of what the ten
+places count. It is 0.56 times, so hits are more often near the top. On the small sample
+there is less to learn from: the model hits 12 of 100 users, against 7 by counting and 4
+by popularity.
 
 And what do others reach on these ratings? Published models that look back over 200
-movies hit between 25 and 33 of 100: one version of SASRec
-[25](https://arxiv.org/abs/2309.07602), a GRU
-[28](https://github.com/meta-recsys/generative-recommenders), and the largest HSTU
-[33](https://arxiv.org/abs/2402.17152). The details of the tests differ. Some hold out
-each user's last movie but one, from which our model may learn. So these numbers show
-the range, and not which model is better. The README of this example lists more of them.
+movies hit between 25 and 33 of 100: one version of SASRec, which has attention instead
+of a GRU, [25](https://arxiv.org/abs/2309.07602), a GRU
+[28](https://github.com/meta-recsys/generative-recommenders), and the largest HSTU,
+which is built like a language model, [33](https://arxiv.org/abs/2402.17152). The
+details of the tests differ. Some keep each user's last movie but one out of the
+training; ours learns from it. So these numbers show the range, and not which model is
+better. The README of this example lists more of them.
 
 ## Making predictions
 
@@ -693,7 +715,8 @@ the two lists yourself, too. Are they of the same kind, or of the same years?
 
 Now write down what *you* have watched, the latest last. The titles must be written as
 in the data. If one is not there, the cell names the nearest ones and goes on without
-it. `pad_sequences` pads and cuts in front, as we need it.
+it. If no title is left, all scores are 0, and the list means nothing. `pad_sequences`
+pads and cuts in front, as we need it.
 """
 
 my_titles = ["Alien (1979)", "Fargo (1996)", "Toy Story (1995)", "Matrix, The (1999)"]

@@ -30,15 +30,15 @@ TESTS = Path(__file__).resolve().parent
 SCRIPT = TESTS.parent / "sequential_retrieval.py"
 RUNS = TESTS / "frontier.jsonl"
 
-LOOKUP = "movies,\n                layers.GRU("
-TWO_TABLES = "keras.Sequential([movies, layers.UnitNormalization()])"
+LOOKUP = "embedding,\n                layers.GRU("
+TWO_TABLES = "keras.Sequential([embedding, layers.UnitNormalization()])"
 SHUFFLE = "train_ds.shuffle(SHUFFLE_SIZE).batch(batch_size, drop_remainder=True)"
 LONG = "liked_df = liked_df[lengths >= MIN_SEQUENCE_LENGTH]"
 CUT = '\nliked_df = liked_df[liked_df.duplicated("UserID", keep="last")]'
 
 
 def after_lookup(layer):
-    return {LOOKUP: f"movies, {layer}, layers.GRU("}
+    return {LOOKUP: f"embedding, {layer}, layers.GRU("}
 
 
 # What replaces what. An upper-case name stands for the line that assigns it.
@@ -68,7 +68,7 @@ CHANGES = {
     # has no direction: hence the biases.
     "dropout of whole movies": {
         LOOKUP: (
-            "movies, layers.Dropout(0.1, noise_shape=(None, None, 1)), "
+            "embedding, layers.Dropout(0.1, noise_shape=(None, None, 1)), "
             "layers.GRU(bias_initializer='uniform', units="
         )
     },
