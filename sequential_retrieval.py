@@ -347,8 +347,8 @@ were made of one user's examples, the wrong answers would be movies that this ve
 watched, and the model would learn not to recommend what suits the user. That is why we
 have shuffled the rows.
 
-It also helps if each *epoch*, which is one pass over all examples, makes new batches,
-so that each example meets other wrong answers. `shuffle` does that: it always holds
+Each *epoch*, which is one pass over all examples, shall also make new batches, so that
+each example meets other wrong answers. `shuffle` does that: it always holds
 `SHUFFLE_SIZE` rows, hands out one of them at random, and takes in the next. It need not
 hold all rows, since they are in random order already. `prefetch` prepares the next
 batches while the model works. The few rows that do not fill a batch are dropped; in
