@@ -454,11 +454,12 @@ A next, and 0.4 in 100 watch movie B. Among the labels of all contexts, A makes 
 100, and B 0.2. In the rows with this context, A is the right answer ten times as often
 as B, and is pushed up that often. But in the same rows A is also among the wrong
 answers ten times as often, because so many more of the other rows have it as their
-label, and is pushed down that often. These cancel out. What the score says in the end
-is only how much *more likely than usual* a movie is in this context: 4 / 2 = 2 times
-for A, and 0.4 / 0.2 = 2 times for B. So both get the same score, though A is ten times
-as likely to be watched. (The score is the logarithm of this number, since the softmax
-takes the exponential of the score.)
+label, and is pushed down that often. The higher a score, the stronger it is pushed
+down, so the training comes to rest where the pushes up and down are equal. There the
+score says only how much *more likely than usual* a movie is in this context: 4 / 2 = 2
+times for A, and 0.4 / 0.2 = 2 times for B. So both get the same score, though A is ten
+times as likely to be watched. (The score is the logarithm of this number, since the
+softmax takes the exponential of the score.)
 
 *Remedy:* in training, and only there, each score, after the division by the
 temperature, gets a bonus for being rare: minus the logarithm of the movie's share among
@@ -715,8 +716,8 @@ the two lists yourself, too. Are they of the same kind, or of the same years?
 
 Now write down what *you* have watched, the latest last. The titles must be written as
 in the data. If one is not there, the cell names the nearest ones and goes on without
-it. If no title is left, all scores are 0, and the list means nothing. `pad_sequences`
-pads and cuts in front, as we need it.
+it. If no title is left, the GRU has nothing to read, its vector and all scores stay 0,
+and the list means nothing. `pad_sequences` pads and cuts in front, as we need it.
 """
 
 my_titles = ["Alien (1979)", "Fargo (1996)", "Toy Story (1995)", "Matrix, The (1999)"]
