@@ -44,13 +44,18 @@ def after_lookup(layer):
 # What replaces what. An upper-case name stands for the line that assigns it.
 CHANGES = {
     "as it stands": {},
+    "NUM_EPOCHS = 2": {"NUM_EPOCHS": "2"},
     "NUM_EPOCHS = 5": {"NUM_EPOCHS": "5"},
     "NUM_EPOCHS = 6": {"NUM_EPOCHS": "6"},
     "NUM_EPOCHS = 8": {"NUM_EPOCHS": "8"},
     "EMBEDDING_DIM = 96": {"EMBEDDING_DIM": "96"},
+    "EMBEDDING_DIM = 96, NUM_EPOCHS = 2": {"EMBEDDING_DIM": "96", "NUM_EPOCHS": "2"},
     "EMBEDDING_DIM = 128": {"EMBEDDING_DIM": "128"},
+    "EMBEDDING_DIM = 192": {"EMBEDDING_DIM": "192"},
     "MAX_CONTEXT_LENGTH = 20": {"MAX_CONTEXT_LENGTH": "20"},
     "MAX_CONTEXT_LENGTH = 50": {"MAX_CONTEXT_LENGTH": "50"},
+    "TEMPERATURE = 0.05": {"TEMPERATURE": "0.05"},
+    "TEMPERATURE = 0.2": {"TEMPERATURE": "0.2"},
     "BATCH_SIZE = 256": {"BATCH_SIZE": "256"},
     "BATCH_SIZE = 1024": {"BATCH_SIZE": "1024"},
     "SHUFFLE_SIZE = 1_000_000": {"SHUFFLE_SIZE": "1_000_000"},
@@ -258,8 +263,13 @@ def draw(path):
     matplotlib.rcParams["svg.hashsalt"] = "the same picture for the same numbers"
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8, 8))
+    figure, axes = plt.subplots(figsize=(9, 10))
+    axes.set(xlabel="time of fit, relative to the script as it stands", ylabel="HR@10")
+    axes.set(xscale="log", xlim=(0.5, 20), ylim=(0.18, 0.34))  # Lower is at the edge.
+    ticks = [0.5, 1, 2, 5, 10, 20]
+    axes.set_xticks(ticks, map(str, ticks))
     numbers = {}  # Of the names, in the picture and in its key.
+    points = []  # Pixels of each number's point.
     for on, color in ("validation", "tab:blue"), ("test", "tab:red"):
         rows = {n: r for n, r in summary(on).items() if not n.startswith("without")}
         axes.errorbar(
@@ -267,29 +277,34 @@ def draw(path):
             [row["HR@10"] for row in rows.values()],
             [row["±HR@10"] for row in rows.values()],
             fmt="o",
+            markersize=4,
             color=color,
-            capsize=3,
             label=f"this script, on each user's {WORDS[on]}",
         )
         for name, row in rows.items():
             number = numbers.setdefault(name, len(numbers) + 1)
-            side = [(4, 4), (-9, 4), (4, -9), (-9, -9)][number % 4]
-            point = row["fit"], row["HR@10"]
-            axes.annotate(number, point, side, textcoords="offset points", size=7)
+            point = axes.transData.transform((row["fit"], row["HR@10"]))
+            points.append((number, point))
+    taken = [point for _, point in points]
+    sides = [(10, 0), (-10, 0), (8, 8), (-8, 8), (8, -8), (-8, -8), (18, 0), (-18, 0)]
+    for number, point in points:  # Each beside its point, away from all the others.
+        others = [other for other in taken if other is not point]
+        place = max(
+            (point + side for side in sides),
+            key=lambda place: min(np.hypot(*np.transpose(place - others)).min(), 9),
+        )
+        taken.append(place)
+        place = axes.transData.inverted().transform(place)
+        axes.text(*place, number, size=7, ha="center", va="center")
     key = "\n".join(f"{number}  {name}" for name, number in numbers.items())
-    axes.text(0.02, 0.09, key, size=7, transform=axes.transAxes)
+    axes.text(0.58, 0.13, key, size=7, transform=axes.transAxes)
     place = 0  # Of a label, so far above the last one that both can be read.
     right = axes.get_yaxis_transform()
     for lines, style in (COUNTED, ":"), (PUBLISHED, "--"):
         for name, hit_rate in lines.items():
             axes.axhline(hit_rate, linestyle=style, color="gray", linewidth=0.8)
-            place = max(hit_rate, place + 0.005)
+            place = max(hit_rate, place + 0.0035)
             axes.text(1.01, place, name, size=7, va="center", transform=right)
-    axes.set(xlabel="time of fit, relative to the script as it stands", ylabel="HR@10")
-    axes.set_ylim(0.18, 0.36)  # What is lower stands at the lower edge.
-    axes.set_xscale("log")
-    ticks = [0.5, 1, 2, 5, 10]
-    axes.set_xticks(ticks, map(str, ticks))
     axes.set_title("MovieLens 1M, all ratings kept. Dashed: published; dotted: counted")
     axes.legend(loc="lower right", fontsize=8)
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
