@@ -103,9 +103,10 @@ if keras.backend.backend() != "tensorflow":
 
 """
 These are the settings. The first group says where the data is and what its columns are.
-Leave it alone, and change the others as you like. The second group says how we cut the
-data into examples, the third how the model is built, the fourth how it is trained, and
-the last one how many movies we recommend.
+Leave it alone. You may change the others, but the figures in the text hold for the
+values that stand here. The second group says how we cut the data into examples, the
+third how the model is built, the fourth how it is trained, and the last one how many
+movies we recommend.
 """
 
 MOVIELENS_1M_URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
@@ -114,8 +115,8 @@ RATINGS_DATA_COLUMNS = ["UserID", "MovieID", "Rating", "Timestamp"]
 MOVIES_DATA_COLUMNS = ["MovieID", "Title", "Genres"]
 
 MIN_RATING = 2  # Ratings with fewer stars than this, of 5, are left out.
+MIN_SEQUENCE_LENGTH = 3  # People who then have fewer ratings than this are left out.
 MAX_CONTEXT_LENGTH = 10  # The model looks at this many movies of a person at most.
-MIN_SEQUENCE_LENGTH = 3  # People with fewer ratings than this are left out, too.
 
 EMBEDDING_DIM = 64  # The length of all vectors, of movies as of queries.
 TEMPERATURE = 0.1  # Scores are divided by it. See the section on the loss.
@@ -215,7 +216,9 @@ person *watched* the movie then. That is not quite true. People often rate many 
 in one sitting, even several in one second, and then their order may be that of a list
 on the website rather than that of watching. Where two ratings have the same time, we
 keep the order of the file. So "what will be watched next" means "what will be rated
-next" here. To compare methods with each other, this is good enough.
+next" here, and part of what a method learns from the order may be the order of that
+list. Read the figures as a comparison of methods on this data, and not as a forecast
+for a real service.
 
 The movies' ids have gaps, because some ids were never given to a movie and some movies
 were never rated. In an embedding each gap would be a vector that means nothing, and
@@ -349,7 +352,7 @@ matters which examples share a batch. If a batch were made of one user's example
 wrong answers would be movies that this very user watched, and the model would learn not
 to recommend what suits the user. That is why we have shuffled the rows.
 
-Each *epoch*, which is one pass over all examples, shall also make new batches, so that
+Each *epoch*, which is one pass over all examples, should also make new batches, so that
 each example meets other wrong answers. `shuffle` does that: it always holds
 `SHUFFLE_SIZE` rows, hands out one of them at random, and takes in the next. It need not
 hold all rows, since they are in random order already. `prefetch` prepares the next
@@ -371,8 +374,9 @@ options.autotune.enabled = False
 options.experimental_optimization.apply_default_optimizations = False
 train_ds = train_ds.prefetch(2).with_options(options)
 
-context, label = next(train_ds.as_numpy_iterator())
-print(f"contexts {context.shape}:\n{context[:3]}\nlabels {label.shape}: {label[:3]}")
+batch_contexts, batch_labels = next(train_ds.as_numpy_iterator())
+print(f"contexts {batch_contexts.shape}:", batch_contexts[:3], sep="\n")
+print(f"labels {batch_labels.shape}:", batch_labels[:3])
 
 """
 Each row is a context, and the label at the same place is the movie that came after it.
@@ -388,8 +392,7 @@ towers look their movies up in the same embedding. When we gave each tower an em
 of its own, the model was almost twice as large, and no better. Both towers end with
 vectors of length 1. The dot product of two such vectors is their *cosine*, a number
 from -1 to 1, which says how far they point in the same direction. So all scores are in
-the same range, and no movie can be recommended to everybody just because its vector is
-long.
+the same range, whatever the movie.
 
 Why two towers, and not one network that looks at the movies watched and at a candidate
 together? Because in such a network all candidates must be computed anew for each query.
@@ -437,14 +440,14 @@ the third row these are 0.29, 0.44 and 0.27. The loss of the row is minus the lo
 of the right answer's probability, here 1.32, and is called *cross-entropy*. A wrong
 answer is pushed down in proportion to its probability: movie 3, which has 0.44, is
 pushed down more than movie 8, which has 0.29. The right answer, movie 9, is pushed up
-in proportion to what it lacks, 1 - 0.27. (If you know gradients: these are the loss's,
-by the scores.)
+in proportion to what it lacks, 1 - 0.27. (These pushes are the gradient of the loss
+with respect to the scores, with the sign reversed.)
 
-This loss needs three corrections. *Worth* says what a correction does: with it and
-without it, for how many of 100 users the right movie is among the ten recommended ones.
-Here the right movie is each user's last but one, in a model that was trained on the
-movies before it; the last one was not used at all. So we don't look at the test to see
-what works.
+There are three things to correct in this loss. *Worth* says what a correction does:
+with it and without it, the other two being in place, for how many of 100 users the
+right movie is among the ten recommended ones. Here the right movie is each user's last
+but one, in a model that was trained on the movies before it; the last one was not used
+at all. So we don't look at the test to see what works.
 
 **Temperature.** *Problem:* all cosines lie between -1 and 1, which is too close
 together for a softmax. Even with a perfect 1 for the right answer and -1 for 511 wrong
@@ -452,8 +455,8 @@ ones, the right answer's probability would be 1.4 %. The training would go on pu
 what is right already, in place of what is still wrong. *Remedy:* we divide the scores
 by `TEMPERATURE`, so that they range from -10 to 10. *Worth:* on the million ratings, 30
 with it, 13 without. The value matters: with 0.05 it is 29, with 0.2 it is 26. Dot
-products of vectors of any length, which need no temperature, reach 30 as well there,
-but on the small sample only a third of what cosines reach.
+products of vectors of any length, which need no temperature, reach 30 as well on the
+million, but on the small sample only a third of what cosines reach.
 
 **Popularity.** *Problem:* suppose that after some context, 4 in 100 people watch movie
 A next, and 0.4 in 100 watch movie B. Among the labels of all contexts, A makes up 2 in
@@ -464,8 +467,8 @@ label, and is pushed down that often. The higher a score, the stronger it is pus
 down, so the training comes to rest where the pushes up and down are equal. There the
 score says only how much *more likely than usual* a movie is in this context: 4 / 2 = 2
 times for A, and 0.4 / 0.2 = 2 times for B. So both get the same score, though A is ten
-times as likely to be watched. (The score is the logarithm of this number, since the
-softmax takes the exponential of the score.)
+times as likely to be watched. (Up to a constant, the score is the logarithm of this
+number, since the softmax takes the exponential of the score.)
 
 *Remedy:* in training, and only there, each score, after the division by the
 temperature, gets a bonus for being rare: minus the logarithm of the movie's share among
@@ -559,10 +562,11 @@ watched them. To have ten left for every test user, the index returns `k` movies
 more than any user has watched, or all candidates if there are not so many.
 
 The optimizer is AdamW: Adam with *weight decay*, which makes all weights a little
-smaller in each step. What only a few examples ask for fades again, so the model learns
-less by heart. `CosineDecay` lowers the learning rate from `LEARNING_RATE` to 0 in the
-course of the training: large steps at first, then small ones to settle. `from_logits`
-says that the loss gets scores, and has to apply the softmax itself.
+smaller in each step. What only a few examples ask for is meant to fade again, so that
+the model learns less by heart. `CosineDecay` lowers the learning rate from
+`LEARNING_RATE` to 0 in the course of the training: large steps at first, then small
+ones to settle. `from_logits` says that the loss gets scores, and has to apply the
+softmax itself.
 
 What should you see? Suppose that a model knows how popular each movie is, and nothing
 else. Then a movie's score is high where its bonus is low, the sum of both is the same
@@ -685,7 +689,8 @@ of a GRU, [25](https://arxiv.org/abs/2309.07602), a GRU
 [28](https://github.com/meta-recsys/generative-recommenders), and the largest HSTU,
 which is built like a language model, [33](https://arxiv.org/abs/2402.17152). The
 details of the tests differ. Some keep each user's last movie but one out of the
-training; ours learns from it. So these numbers show the range, and not which model is
+training; ours learns from it. Ours also leaves out movies that the user has watched,
+and ratings with one star. So these numbers show the range, and not which model is
 better. The README of this example lists more of them.
 
 ## Making predictions
@@ -746,10 +751,16 @@ Whoever has watched something can be turned into a query.
 
 ## What to try next
 
-Each of these is a change of one line. We tried them on the million ratings, and
-measured HR@10 on each user's last movie but one. Each number is the mean of three runs
-with different seeds, and differences up to 0.004 mean nothing. The time is that of
-`fit`.
+Each of these is a change of one line. We tried them on the million ratings, and not on
+the test. Instead, we inserted this line before `by_user`. It cuts off each user's last
+movie, so that the last but one takes its place:
+
+```python
+liked_df = liked_df[liked_df.duplicated("UserID", keep="last")]
+```
+
+Each HR@10 is the mean of three runs with different seeds, and differences up to 0.004
+mean nothing. The time is that of `fit`.
 
 | change | HR@10 | time |
 |---|---|---|
@@ -759,13 +770,6 @@ with different seeds, and differences up to 0.004 mean nothing. The time is that
 | `MAX_CONTEXT_LENGTH = 20` | 0.304 | 2.1 times |
 | `EMBEDDING_DIM = 96` | 0.307 | 1.5 times |
 | `EMBEDDING_DIM = 128` | 0.313 | 2.8 times |
-
-To try other settings, insert this line before `by_user`. It cuts off each user's last
-movie, so that the last but one takes its place in the test:
-
-```python
-liked_df = liked_df[liked_df.duplicated("UserID", keep="last")]
-```
 
 Where does the road lead from here?
 
