@@ -1,102 +1,40 @@
-"""Converts a script in the form of the Keras examples to a notebook.
+"""Writes sequential_retrieval.ipynb beside the script: python tests/to_notebook.py"""
 
-python tests/to_notebook.py [SCRIPT] > NOTEBOOK, where SCRIPT is sequential_retrieval.py
-unless another is named. A line that is three quotes, alone or with the tag `shell` or
-`invisible`, opens a block of prose, and a line that is three quotes closes it. What
-stands in between becomes a markdown cell, what stands around it code cells.
-"""
+import json
+import re
+from pathlib import Path
 
-import ast
-import sys
-
-import nbformat
-
-HEADER = ["Title", "Author", "Date created", "Last modified", "Description"]
-HEADER += ["Accelerator"]
+SCRIPT = Path(__file__).resolve().parent.parent / "sequential_retrieval.py"
 
 
 def split(source):
-    """Splits a script into cells.
+    """Returns the cells of a script, a list of (kind, text).
 
-    Args:
-        source: str. The script.
-
-    Returns:
-        list of `(kind, text)`, where kind is "header", "markdown", "shell",
-        "invisible" or "code".
-
-    Raises:
-        ValueError: The script breaks a rule of the form. The message names the line.
+    Three quotes alone on a line, or with the tag `shell`, open and close a block. Kind is
+    "markdown" or "shell" for what is in a block, and "code" for what is between them.
     """
-    cells, kind, lines = [], "code", []
-
-    def close():
-        text = "\n".join(lines).strip("\n")
-        if text:
-            cells.append((kind, text))
-        elif kind != "code":
-            raise ValueError(f"line {number}: a block of prose is empty")
-
-    for number, line in enumerate(source.splitlines(), 1):
-        if line != line.rstrip():
-            raise ValueError(f"line {number}: trailing blanks")
-        if not line.startswith('"""'):
-            lines.append(line)
-            continue
-        tag = line[3:]
-        if kind == "code" and tag in ("", "shell", "invisible"):
-            close()
-            kind, lines = tag or "markdown", []
-        elif kind != "code" and not tag:
-            close()
-            kind, lines = "code", []
-        else:
-            raise ValueError(f'line {number}: only a tag may stand next to """')
-    if kind != "code":
-        raise ValueError('the last block of prose has no closing """')
-    close()
-    return [check_header(cells[0]), *cells[1:]]
-
-
-def check_header(cell):
-    """Returns the first cell as a header, or raises ValueError if it is none."""
-    kind, text = cell
-    fields = [line.partition(": ")[::2] for line in text.splitlines()]
-    if kind != "markdown" or [name for name, _ in fields] != HEADER:
-        raise ValueError(f"the script must begin with the fields {', '.join(HEADER)}")
-    description = dict(fields)["Description"]
-    if len(description) >= 100 or not description.endswith("."):
-        raise ValueError("Description must be under 100 characters and end in '.'")
-    return "header", text
+    texts = re.split(r'(?m)^"""(shell)?\n', source)
+    tags = ["code", *(tag or "markdown" for tag in texts[1::2])]
+    tags[2::2] = ["code"] * len(tags[2::2])
+    cells = zip(tags, (text.strip("\n") for text in texts[::2]))
+    return [(kind, text) for kind, text in cells if text]
 
 
 def to_notebook(source):
-    """Returns the script `source`, a str, as a `nbformat.NotebookNode`."""
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    for number, (kind, text) in enumerate(split(source)):
-        if kind == "header":
-            fields = dict(line.partition(": ")[::2] for line in text.splitlines())
-            title = fields.pop("Title")
-            text = "\n".join(
-                [f"# {title}", "", *(f"- **{k}:** {v}" for k, v in fields.items())]
-            )
-        elif kind == "shell":
-            text = "\n".join(f"!{line}" for line in text.splitlines())
-        if kind in ("code", "shell"):
-            ast.parse(text if kind == "code" else "")
-            cell = nbformat.v4.new_code_cell(text)
-        elif kind == "invisible":
-            continue
-        else:
-            cell = nbformat.v4.new_markdown_cell(text)
-        cell.id = f"cell-{number}"  # The same script gives the same notebook.
-        notebook.cells.append(cell)
-    nbformat.validate(notebook)
+    """Returns a script, a str, as a notebook, a dict."""
+    (_, header), *cells = split(source)
+    title, *fields = [line.partition(": ")[::2] for line in header.splitlines()]
+    header = "\n".join([f"# {title[1]}\n", *(f"- **{k}:** {v}" for k, v in fields)])
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
+    for number, (kind, text) in enumerate([("markdown", header), *cells]):
+        cell = {"id": f"cell-{number}", "cell_type": "markdown", "metadata": {}}
+        if kind != "markdown":
+            cell |= {"cell_type": "code", "execution_count": None, "outputs": []}
+        cell["source"] = re.sub("(?m)^", "!", text) if kind == "shell" else text
+        notebook["cells"].append(cell)
     return notebook
 
 
 if __name__ == "__main__":
-    name = sys.argv[1] if len(sys.argv) > 1 else "sequential_retrieval.py"
-    with open(name, encoding="utf-8") as file:
-        print(nbformat.writes(to_notebook(file.read())))
+    notebook = json.dumps(to_notebook(SCRIPT.read_text(encoding="utf-8")), indent=1)
+    SCRIPT.with_suffix(".ipynb").write_text(notebook, encoding="utf-8")

@@ -43,8 +43,8 @@ CHANGES = {
     "NUM_EPOCHS = 5": {"NUM_EPOCHS": "5"},
     "MAX_CONTEXT_LENGTH = 20": {"MAX_CONTEXT_LENGTH": "20"},
     "EMBEDDING_DIM = 96": {"EMBEDDING_DIM": "96"},
+    "EMBEDDING_DIM = 96, NUM_EPOCHS = 2": {"EMBEDDING_DIM": "96", "NUM_EPOCHS": "2"},
     "EMBEDDING_DIM = 128": {"EMBEDDING_DIM": "128"},
-    "EMBEDDING_DIM = 128, NUM_EPOCHS = 2": {"EMBEDDING_DIM": "128", "NUM_EPOCHS": "2"},
     "no popularity correction": {
         'self.correct(scores / TEMPERATURE, y["sampling_probability"])': (
             "scores / TEMPERATURE"
@@ -54,7 +54,6 @@ CHANGES = {
         "layers.UnitNormalization()": "layers.Identity()",
         "TEMPERATURE": "1.0",
     },
-    "no temperature": {"TEMPERATURE": "1.0"},
     "users not mixed": {
         "np.random.default_rng(SEED).permutation(train_rows)": "train_rows",
         ".shuffle(16_384, seed=SEED)": "",
