@@ -1,9 +1,8 @@
-"""What the tests share: the script's cells, runs of them, archives, a web server."""
+"""What the tests share: the script's cells, and runs of them on other data."""
 
 import ast
 import contextlib
 import hashlib
-import http.server
 import io
 import json
 import os
@@ -11,9 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 HOME = tempfile.TemporaryDirectory()
@@ -26,6 +23,7 @@ from to_notebook import SCRIPT, split
 
 SAMPLE = SCRIPT.parent / "tests" / "data" / "movielens-sample.zip"
 RATINGS = ["UserID", "MovieID", "Rating", "Timestamp"]
+NOWHERE = "http://127.0.0.1:9/small.zip"  # Port 9 refuses the connection.
 
 
 def script(**values):
@@ -37,19 +35,22 @@ def script(**values):
     return source
 
 
-def code_cells(source):
-    return [text for kind, text in split(source) if kind == "code"]
+def code_cells(**values):
+    return [text for kind, text in split(script(**values)) if kind == "code"]
 
 
-def defines(cell, name):
-    """Whether a cell assigns the variable, or defines the function or class."""
-    nodes = ast.walk(ast.parse(cell))
-    return any(name in (getattr(n, "name", 0), getattr(n, "id", 0)) for n in nodes)
+def index_of(name, cells):
+    """Returns the place of the first cell that assigns or defines `name`."""
+    for i, cell in enumerate(cells):
+        for node in ast.walk(ast.parse(cell)):
+            if name in (getattr(node, "name", None), getattr(node, "id", None)):
+                return i
+    raise AssertionError(f"no cell defines {name}")
 
 
 def cell_of(name, **values):
-    """Returns the cell that is the first to define `name`."""
-    return next(cell for cell in code_cells(script(**values)) if defines(cell, name))
+    cells = code_cells(**values)
+    return cells[index_of(name, cells)]
 
 
 def execute(cells, **names):
@@ -61,126 +62,65 @@ def execute(cells, **names):
     return names, out.getvalue()
 
 
-@dataclass
-class Tables:
-    """The two tables that the script wants, from ratings in any order."""
+def run(ratings, titles={}, last=None, times=1, **values):
+    """Runs the script with two tables in place of the cell that reads them.
 
-    ratings: list
-    titles: dict
-
-    def names(self):
-        ratings_df = pd.DataFrame(self.ratings, columns=RATINGS)
-        movies_df = pd.DataFrame(self.titles.items(), columns=["MovieID", "Title"])
-        return {"ratings_df": ratings_df, "movies_df": movies_df}
-
-    def archive(self):
-        """Returns the bytes of an archive in the form of MovieLens 1M."""
-        ratings = "\n".join("::".join(map(str, row)) for row in self.ratings)
-        movies = "\n".join(f"{i}::{title}::Drama" for i, title in self.titles.items())
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr("ml-1m/ratings.dat", ratings.encode("latin-1"))
-            archive.writestr("ml-1m/movies.dat", movies.encode("latin-1"))
-        return file.getvalue()
-
-
-def run(tables, first="MIN_RATING", last=None, times=1, **values):
-    """Runs the script in this process, its reading cell replaced by `tables`.
-
-    Args:
-        first, last: Runs the cells from the one that defines `first` to the one before
-            that defines `last`, and before them only the imports and settings.
-        times: How often each cell is run.
-        **values: Of variables of the script.
+    Ratings are rows of user, movie, stars, time; titles a dict by movie. The run ends
+    before the cell that defines `last`, and runs each cell so many times.
     """
-    cells = code_cells(script(**values))
-    settings = next(i for i, cell in enumerate(cells) if defines(cell, "MIN_RATING"))
-    start = next(i for i, cell in enumerate(cells) if defines(cell, first))
-    end = next((i for i, cell in enumerate(cells) if defines(cell, last)), len(cells))
-    chosen = cells[: settings + 1] + cells[max(start, settings + 1) : end]
-    chosen = [cell for cell in chosen if not defines(cell, "read_data")]
+    cells = code_cells(**values)
+    end = index_of(last, cells) if last else len(cells)
+    del cells[end:], cells[index_of("read_data", cells)]
+    tables = {
+        "ratings_df": pd.DataFrame(ratings, columns=RATINGS),
+        "movies_df": pd.DataFrame(titles.items(), columns=["MovieID", "Title"]),
+    }
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        names, printed = execute(
-            [cell for cell in chosen for _ in range(times)], **tables.names()
-        )
-    return names, printed
+        return execute([cell for cell in cells for _ in range(times)], **tables)
 
 
-def process(folder, source, **environment):
-    """Runs a script in a process; returns it, and its last line, which is JSON."""
-    (folder / "script.py").write_text(source, encoding="utf-8")
-    result = subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return result, json.loads(result.stdout.splitlines()[-1])
+def ring(users=60, movies=30, length=15):
+    """Ratings of users who watch movies in the order of a ring, each from another on."""
+    steps = [(user, i) for user in range(users) for i in range(length)]
+    return [(user, (7 * user + i) % movies + 1, 4, i) for user, i in steps]
 
 
-def put_archive(home, content):
-    """Puts an archive where Keras keeps its downloads; returns values to find it."""
-    (home / "datasets").mkdir(parents=True, exist_ok=True)
-    (home / "datasets" / "small.zip").write_bytes(content)
-    return values_for("http://127.0.0.1:9/small.zip", content)  # Port 9 refuses.
+def archive_of(ratings):
+    """Returns the bytes of an archive in the form of MovieLens 1M."""
+    movies = sorted({movie for _, movie, _, _ in ratings})
+    lines = ["::".join(map(str, row)) for row in ratings]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("ml-1m/ratings.dat", "\n".join(lines))
+        lines = [f"{movie}::Movie {movie} (2000)::Drama" for movie in movies]
+        archive.writestr("ml-1m/movies.dat", "\n".join(lines))
+    return file.getvalue()
 
 
-def values_for(url, content):
-    sha256 = hashlib.sha256(content).hexdigest()
+def values_for(url, archive):
+    sha256 = hashlib.sha256(archive).hexdigest()
     return {"MOVIELENS_1M_URL": url, "MOVIELENS_ZIP_HASH": sha256}
+
+
+def process(folder, lines, **environment):
+    """Runs a script on `ring()` in a process; returns it and its last line, as JSON."""
+    (folder / "script.py").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "datasets").mkdir(exist_ok=True)
+    (folder / "datasets" / "small.zip").write_bytes(archive_of(ring()))
+    env = {**os.environ, "KERAS_HOME": str(folder), **environment}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done, json.loads(done.stdout.splitlines()[-1])
+
+
+SMALL = {**values_for(NOWHERE, archive_of(ring())), "BATCH_SIZE": 64}
 
 
 @pytest.fixture(scope="session")
 def sample():
     """The whole script on the sample, without internet: its names, what it printed."""
-    cells = code_cells(script(MOVIELENS_1M_URL="http://127.0.0.1:9/ml-1m.zip"))
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("tests/data").mkdir(parents=True)
         Path("tests/data", SAMPLE.name).write_bytes(SAMPLE.read_bytes())
-        return execute(cells)
-
-
-def ring(users=60, movies=30, length=15):
-    """Users who watch movies in the order of a ring, each from another one on."""
-    ratings = [
-        (user, 10 * ((7 * user + i) % movies) + 10, 4, i)
-        for user in range(users)
-        for i in range(length)
-    ]
-    return Tables(ratings, {10 * i: f"Movie {i} (2000)" for i in range(1, movies + 1)})
-
-
-@pytest.fixture
-def server():
-    """A web server on this machine; `server.answer(handler)` is all that it does."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.server.requests += 1
-            self.server.answer(self)
-
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server.requests = 0
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def send(content, length=None, then=lambda: None):
-    """Returns an answer that sends content, and says that it has `length` bytes."""
-
-    def answer(handler):
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(length or len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
-        handler.wfile.flush()
-        then()
-
-    return answer
+        return execute(code_cells(MOVIELENS_1M_URL=NOWHERE))

@@ -2,26 +2,30 @@
 
 import numpy as np
 import pytest
-from conftest import RATINGS, Tables, ring, run
+from conftest import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive import naive_examples
+
+LIMITS = {"MAX_CONTEXT_LENGTH": 10, "MIN_SEQUENCE_LENGTH": 3, "MIN_RATING": 2}
 
 
 def rows(dataset, names):
     """Returns the examples of a dataset as tuples of the tables' own MovieIDs."""
     ids = [0, *names["original_ids"]]
-    found = []
-    for contexts, y in dataset.as_numpy_iterator():
-        found += np.column_stack([contexts, y["movie_id"]]).tolist()
-    return [tuple(ids[movie] for movie in row) for row in found]
+    batches = [
+        np.column_stack([x, y["movie_id"]]) for x, y in dataset.as_numpy_iterator()
+    ]
+    return [tuple(ids[movie] for movie in row) for row in np.concatenate(batches)]
 
 
-def expected(ratings, is_last, names):
-    limits = "MAX_CONTEXT_LENGTH", "MIN_SEQUENCE_LENGTH", "MIN_RATING"
-    examples = naive_examples(ratings, *(names[name] for name in limits))
-    examples = [example for example in examples if example["is_last"] == is_last]
-    return [(*example["context"], example["label"]) for example in examples]
+def expected(ratings):
+    """Returns the rows of the loop, for training and for the test."""
+    examples = naive_examples(ratings, *LIMITS.values())
+    return [
+        [(*e["context"], e["label"]) for e in examples if e["is_last"] == is_last]
+        for is_last in (False, True)
+    ]
 
 
 rating = st.tuples(
@@ -32,66 +36,32 @@ rating = st.tuples(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(ratings=st.lists(rating, min_size=1, max_size=90))
 def test_examples_equal_those_of_a_loop(ratings):
-    limits = {"MAX_CONTEXT_LENGTH": 10, "MIN_SEQUENCE_LENGTH": 3, "MIN_RATING": 2}
-    train, test = (expected(ratings, is_last, limits) for is_last in (False, True))
-    tables = Tables(ratings, {})
+    train, test = expected(ratings)
+    values = {**LIMITS, "BATCH_SIZE": 1}
     if not train:
         with pytest.raises(ValueError, match="MIN_RATING=2.*MIN_SEQUENCE_LENGTH=3"):
-            run(tables, last="SequentialRetrievalModel", BATCH_SIZE=1)
+            run(ratings, last="SequentialRetrievalModel", **values)
         return
-    names, _ = run(tables, last="SequentialRetrievalModel", BATCH_SIZE=1)
+    names, _ = run(ratings, last="SequentialRetrievalModel", **values)
     assert sorted(rows(names["train_ds"], names)) == sorted(train)
     assert rows(names["test_ds"], names) == test
     assert next(names["train_ds"].as_numpy_iterator())[0].dtype == np.int32
 
 
-def test_the_user_of_the_text():
-    """Who watched 5, 8, 3, 9 and 6, with contexts of three."""
-    ratings = [(1, movie, 4, time) for time, movie in enumerate([5, 8, 3, 9, 6])]
-    limits = {"BATCH_SIZE": 1, "MAX_CONTEXT_LENGTH": 3}
-    names, _ = run(Tables(ratings, {}), last="SequentialRetrievalModel", **limits)
-    train = {(0, 0, 5, 8), (0, 5, 8, 3), (5, 8, 3, 9)}
-    assert set(rows(names["train_ds"], names)) == train
-    assert rows(names["test_ds"], names) == [(8, 3, 9, 6)]
-
-
-def test_the_sample(sample):
-    names, _ = sample
-    ratings = names["ratings_df"][RATINGS].to_numpy()
-    train, test = (expected(ratings, is_last, names) for is_last in (False, True))
-    found = rows(names["train_ds"], names)
-    assert len(found) == len(train) // 512 * 512
-    left = iter(sorted(train))
-    assert all(row in left for row in sorted(found))  # Each example at most once.
-    assert rows(names["test_ds"], names) == test
-
-
-def test_what_travels_with_the_labels(sample):
-    names, _ = sample
-    y = [y for _, y in names["train_ds"].as_numpy_iterator()]
-    labels = np.concatenate([batch["movie_id"] for batch in y])
-    told = np.concatenate([batch["sampling_probability"] for batch in y])
-    # One batch that is not full is missing from `labels`.
-    share = np.bincount(labels)[labels] / len(labels)
-    np.testing.assert_allclose(told, share, atol=600 / len(labels))
-    assert np.corrcoef(told, share)[0, 1] > 0.99
-
-
-def test_batches_mix_users_and_are_new_in_each_epoch(sample):
+def test_batches(sample):
     train_ds = sample[0]["train_ds"]
-    contexts, y = next(train_ds.as_numpy_iterator())
-    follows = (contexts[1:, -1] == y["movie_id"][:-1]).mean()
-    assert follows < 0.05  # In the order of the users, it would be nearly 1.
+    epochs = [list(train_ds.as_numpy_iterator()) for _ in range(2)]
+    contexts, y = epochs[0][0]
+    follows = contexts[1:, -1] == y["movie_id"][:-1]
+    assert follows.mean() < 0.05  # In the order of the users, it would be nearly 1.
+    rows = [[set(map(bytes, x)) for x, _ in batches] for batches in epochs]
+    assert max(len(a & b) for a in rows[0] for b in rows[1]) < 400  # Of 512.
 
-    epochs = [[set(map(bytes, x)) for x, _ in train_ds.as_numpy_iterator()] for _ in "12"]
-    assert max(len(a & b) for a in epochs[0] for b in epochs[1]) < 400  # Of 512.
-
-
-def test_nothing_to_learn_from():
-    tables = ring()
-    tables.ratings = [(user, movie, 1, time) for user, movie, _, time in tables.ratings]
-    with pytest.raises(ValueError, match="MIN_RATING=2.*MIN_SEQUENCE_LENGTH=3"):
-        run(tables, last="SequentialRetrievalModel")
+    # The sampling probability is the share of the labels, but for those in no batch.
+    labels, told = (np.concatenate([y[k] for _, y in epochs[0]]) for k in sorted(y))
+    share = np.bincount(labels)[labels] / len(labels)
+    np.testing.assert_allclose(told, share, atol=50 / len(labels))
+    assert np.corrcoef(told, share)[0, 1] > 0.99

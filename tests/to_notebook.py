@@ -8,11 +8,7 @@ SCRIPT = Path(__file__).resolve().parent.parent / "sequential_retrieval.py"
 
 
 def split(source):
-    """Returns the cells of a script, a list of (kind, text).
-
-    Three quotes alone on a line, or with the tag `shell`, open and close a block. Kind is
-    "markdown" or "shell" for what is in a block, and "code" for what is between them.
-    """
+    """Returns the cells of a script as (kind, text): "code", "markdown" or "shell"."""
     texts = re.split(r'(?m)^"""(shell)?\n', source)
     tags = ["code", *(tag or "markdown" for tag in texts[1::2])]
     tags[2::2] = ["code"] * len(tags[2::2])
