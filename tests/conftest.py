@@ -19,6 +19,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import pandas as pd
 import pytest
+import tensorflow as tf
 from to_notebook import SCRIPT, split
 
 SAMPLE = SCRIPT.parent / "tests" / "data" / "movielens-sample.zip"
@@ -56,6 +57,7 @@ def cell_of(name, **values):
 def execute(cells, **names):
     """Runs cells one after the other; returns their names and what they printed."""
     out = io.StringIO()
+    tf.random.set_seed(None)  # As in a new process.
     with contextlib.redirect_stdout(out):
         for cell in cells:
             exec(compile(cell, "cell", "exec"), names)
@@ -103,18 +105,19 @@ def values_for(url, archive):
 
 
 def process(folder, lines, **environment):
-    """Runs a script on `ring()` in a process; returns it and its last line, as JSON."""
+    """Runs a script in a process; returns its last line, which is JSON."""
     (folder / "script.py").write_text("\n".join(lines), encoding="utf-8")
-    (folder / "datasets").mkdir(exist_ok=True)
-    (folder / "datasets" / "small.zip").write_bytes(archive_of(ring()))
-    env = {**os.environ, "KERAS_HOME": str(folder), **environment}
-    command = [sys.executable, "script.py"]
+    env, command = {**os.environ, **environment}, [sys.executable, "script.py"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    return done, json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-SMALL = {**values_for(NOWHERE, archive_of(ring())), "BATCH_SIZE": 64}
+ARCHIVE = archive_of(ring())
+SMALL = {"BATCH_SIZE": 64, "MAX_CONTEXT_LENGTH": 3}  # Compiles faster.
+HERE = {**values_for(NOWHERE, ARCHIVE), **SMALL, "NUM_EPOCHS": 2}
+Path(HOME.name, "datasets").mkdir()
+Path(HOME.name, "datasets", "small.zip").write_bytes(ARCHIVE)
 
 
 @pytest.fixture(scope="session")

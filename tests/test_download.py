@@ -12,10 +12,9 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from conftest import HOME, SAMPLE, archive_of, code_cells, execute, index_of, ring
-from conftest import values_for
+from conftest import ARCHIVE as GOOD
+from conftest import HOME, SAMPLE, code_cells, execute, index_of, values_for
 
-GOOD = archive_of(ring())
 DATASETS = Path(HOME.name, "datasets")
 
 
@@ -102,14 +101,11 @@ def test_an_archive_that_cannot_be_had(server, read, answer, reason):
     assert sizes(read()) == IS_GOOD
 
 
-def test_a_disk_that_cannot_be_written(server, read):
-    server.answer = send(GOOD)
+def test_a_disk_that_cannot_be_written(read):
     shutil.rmtree(DATASETS, ignore_errors=True)
-    DATASETS.write_text("a file in the place of the folder")
-    try:
-        *tables, printed = read()
-    finally:
-        DATASETS.unlink()
+    DATASETS.touch()  # A file in the place of the folder.
+    *tables, printed = read()
+    DATASETS.unlink()
     assert sizes(tables) == IS_SAMPLE and str(DATASETS) in printed
 
 

@@ -1,7 +1,6 @@
 """Ranks, metrics, baselines and lists, each against a loop or numbers by hand."""
 
 import math
-from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -72,28 +71,29 @@ def history(sample):
     return train, list(users.values())
 
 
-def rank(movies, score, candidates):
-    """Returns the rank of a user's last movie, when all are scored by `score`."""
+def rank(movies, scores, candidates):
+    """Returns the rank of a user's last movie, of scores by movie."""
     *watched, label = movies
     if label not in candidates:
         return math.inf
-    watched, mine = set(watched), score(label)
-    others = candidates - watched - {label}
-    return 1 + sum(score(movie) >= mine for movie in others)
+    others = list(candidates - set(watched) - {label})
+    return 1 + np.sum(scores[others] >= scores[label])
 
 
 def test_the_baselines(sample, history):
     """Between movies that came equally often, the more popular one goes first."""
     train, users = history
-    counts, pairs = Counter(label for _, label in train), Counter(train)
-    popular, after = [], []
+    last, labels = np.array(train).T
+    counts = np.bincount(labels)
+    popular = [rank(movies, counts, set(labels.tolist())) for movies in users]
+    assert sample[0]["results"]["most popular"] == metrics(popular)
+    after = []
     for movies in users:
-        popular.append(rank(movies, counts.get, set(counts)))
-        score = {movie: (pairs[movies[-2], movie], counts[movie]) for movie in counts}
-        after.append(rank(movies, score.get, set(counts)))
-    results = sample[0]["results"]
-    assert results["most popular"] == metrics(popular)
-    assert results["after the last movie"] == metrics(after)
+        scores = counts / len(train)
+        for label in labels[last == movies[-2]]:
+            scores[label] += 1
+        after.append(rank(movies, scores, set(labels.tolist())))
+    assert sample[0]["results"]["after the last movie"] == metrics(after)
 
 
 def test_the_gru_and_its_index_agree(sample, history):
@@ -108,8 +108,8 @@ def test_the_gru_and_its_index_agree(sample, history):
     movies = np.array(model.candidate_tower(np.arange(len(ids) + 1)))
     for user, scores in enumerate(queries @ movies.T):
         own = [ids[movie] for movie in users[user]]
-        ranks.append(rank(own, scores.item, candidates))
-        if user % 10 == 0:
+        ranks.append(rank(own, scores, candidates))
+        if user % 40 == 0:
             best = sorted(candidates - set(own[:-1]), key=scores.item, reverse=True)
             shown = names["recommend"](model, contexts[user], own[:-1]).tolist()
             assert len(shown) == 10 or len(own) > 80
@@ -118,7 +118,6 @@ def test_the_gru_and_its_index_agree(sample, history):
 
 
 def test_the_gru_is_ahead_and_needs_the_order(sample):
-    # Seven seeds are at 0.109 to 0.124, and at 0.080 to 0.103 with shuffled contexts.
     results = {name: row[0] for name, row in sample[0]["results"].items()}
     assert results["GRU"] > 1.2 * results["after the last movie"]
     assert results["GRU"] > results["GRU, contexts shuffled"]

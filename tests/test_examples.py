@@ -63,5 +63,4 @@ def test_batches(sample):
     # The sampling probability is the share of the labels, but for those in no batch.
     labels, told = (np.concatenate([y[k] for _, y in epochs[0]]) for k in sorted(y))
     share = np.bincount(labels)[labels] / len(labels)
-    np.testing.assert_allclose(told, share, atol=50 / len(labels))
-    assert np.corrcoef(told, share)[0, 1] > 0.99
+    np.testing.assert_allclose(told, share, atol=20 / len(labels))

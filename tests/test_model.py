@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from conftest import code_cells, execute, index_of, ring, run
+from conftest import SMALL, code_cells, execute, index_of, ring, run
 
 PROBABILITIES = np.array([1, 0.3, 0.02, 1e-8, 0.2, 0.1, 0.4], "float32")
 
 
-def make_model(movies_count=6, **values):
-    cells = code_cells(**values)
+def make_model(movies_count=6, length=3):
+    cells = code_cells(MAX_CONTEXT_LENGTH=length)
     cells = cells[:2] + [cells[index_of("SequentialRetrievalModel", cells)]]
     names, _ = execute(cells)  # The imports, the settings, the class.
     keras.utils.set_random_seed(1)
@@ -28,7 +28,7 @@ def vectors(tower, ids):
 
 
 def contexts_of(count):
-    return np.random.default_rng(0).integers(1, 7, (count, 10))
+    return np.random.default_rng(0).integers(1, 7, (count, 3))
 
 
 @pytest.mark.parametrize("labels", [[1, 2, 3, 4], [4, 4, 3, 4], [6, 6, 6, 6]])
@@ -50,11 +50,11 @@ def test_towers_return_vectors_of_length_1(model):
 
 
 def test_padding_changes_nothing_and_the_order_does(model):
-    long = make_model(MAX_CONTEXT_LENGTH=30)  # Longer than the loop is unrolled.
+    long = make_model(length=30)  # Longer than the loop is unrolled.
     long.set_weights(model.get_weights())
-    contexts = np.array([[0] * 7 + [3, 1, 2], [0] * 7 + [2, 1, 3], [1, 2, 3, 4, 6] * 2])
+    contexts = np.array([[3, 1, 2], [2, 1, 3], [0, 1, 3], [0, 0, 4]])
     expected = vectors(model.query_tower, contexts)
-    for pad in (20, 0), (0, 20):
+    for pad in (27, 0), (0, 27):
         padded = vectors(long.query_tower, np.pad(contexts, ((0, 0), pad)))
         np.testing.assert_allclose(padded, expected, atol=1e-6)
     assert np.abs(expected[0] - expected[1]).max() > 1e-3
@@ -64,7 +64,7 @@ def test_a_long_context_does_not_make_a_large_program():
     jax = pytest.importorskip("jax")
     sizes = []
     for length in 50, 200:
-        tower = make_model(MAX_CONTEXT_LENGTH=length).query_tower
+        tower = make_model(length=length).query_tower
         program = jax.make_jaxpr(tower)(np.zeros((1, length), "int32"))
         sizes.append(len(str(program)))
     assert sizes[1] < 1.1 * sizes[0]
@@ -96,7 +96,7 @@ def test_fit_hands_training_on_to_both_towers(monkeypatch):
 
 
 def test_mixed_precision_keeps_the_movies_apart():
-    labels, contexts = np.arange(1, 4001, 63), np.arange(1, 641).reshape(64, 10)
+    labels, contexts = np.arange(1, 4001, 63), np.arange(1, 193).reshape(64, 3)
     y = {"movie_id": labels, "sampling_probability": np.full(64, 1e-3, "float32")}
     losses = []
     for policy in "float32", "mixed_bfloat16", "mixed_float16":
@@ -114,7 +114,7 @@ def test_mixed_precision_keeps_the_movies_apart():
 
 def test_saved_and_loaded(tmp_path):
     """`save`, weights into a new model, and `ModelCheckpoint` with `validation_data`."""
-    names, _ = run(ring(), last="evaluate", NUM_EPOCHS=2, BATCH_SIZE=64)
+    names, _ = run(ring(), last="evaluate", NUM_EPOCHS=2, **SMALL)
     model, contexts = names["model"], names["contexts"]
     expected = model.predict(contexts, verbose=0)["predictions"]
     other = names["SequentialRetrievalModel"](30, 64)
