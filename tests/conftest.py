@@ -126,4 +126,4 @@ def sample():
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("tests/data").mkdir(parents=True)
         Path("tests/data", SAMPLE.name).write_bytes(SAMPLE.read_bytes())
-        return execute(code_cells(MOVIELENS_1M_URL=NOWHERE))
+        return execute(code_cells(MOVIELENS_1M_URL="http://127.0.0.1:9/ml-1m.zip"))

@@ -62,7 +62,9 @@ def test_scores_that_tell_nothing_hit_nothing():
 @pytest.fixture(scope="module")
 def history(sample):
     """Of the sample, what came after what in training, and each test user's movies."""
-    examples = naive_examples(sample[0]["ratings_df"][RATINGS].to_numpy(), 10, 3, 2)
+    examples = naive_examples(
+        sample[0]["ratings_df"][RATINGS].itertuples(index=False), 10, 3, 2
+    )
     train = [(e["context"][-1], e["label"]) for e in examples if not e["is_last"]]
     users = {}
     for example in examples:
@@ -83,7 +85,7 @@ def rank(movies, scores, candidates):
 def test_the_baselines(sample, history):
     """Between movies that came equally often, the more popular one goes first."""
     train, users = history
-    last, labels = np.array(train).T
+    last, labels = np.array(train, int).T
     counts = np.bincount(labels)
     popular = [rank(movies, counts, set(labels.tolist())) for movies in users]
     assert sample[0]["results"]["most popular"] == metrics(popular)
