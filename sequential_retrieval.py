@@ -1,6 +1,6 @@
 """
 Title: Sequential retrieval [GRU4Rec]
-Author: Abheesht Sharma, Fabien Hertschuh (original Keras RS example)
+Author: [Abheesht Sharma](https://github.com/abheesht17/), [Fabien Hertschuh](https://github.com/hertschuh/) (original Keras RS example)
 Date created: 2026/11/24
 Last modified: 2026/11/26
 Description: Recommend the next movie from the last ten in their order, with a GRU.
@@ -64,7 +64,7 @@ pip install -q keras keras-rs jax tensorflow pandas
 """
 
 """
-JAX does the computing. TensorFlow is here for `tf.data` alone, and leaves it the GPU.
+JAX does the computing. TensorFlow is here for `tf.data` alone, and leaves JAX the GPU.
 """
 
 import os
@@ -87,7 +87,7 @@ if keras.backend.backend() != "tensorflow":
     tf.config.set_visible_devices([], "GPU")
 
 """
-All settings stand here.
+Here are the settings.
 """
 
 MOVIELENS_1M_URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
@@ -116,8 +116,7 @@ TOP_K = 10  # How many of it are shown.
 
 [MovieLens 1M](https://grouplens.org/datasets/movielens/1m/) holds a million ratings by
 6,040 people. `get_file` downloads it, checks its hash, and keeps it for the next run.
-All figures below are for these ratings, on a copy without stars, so that `MIN_RATING`
-dropped nothing.
+All figures below were measured on a copy without stars, where no rating is dropped.
 """
 
 socket.setdefaulttimeout(30)  # Seconds to wait for an answer.
@@ -212,7 +211,8 @@ is_last = ~ratings_df.duplicated("UserID", keep="last")
 train_rows = np.flatnonzero(~is_first & ~is_last)
 test_rows = np.flatnonzero(is_last)
 if len(train_rows) < BATCH_SIZE:
-    raise ValueError(f"Too few: {MIN_RATING=}, {MIN_SEQUENCE_LENGTH=}, {BATCH_SIZE=}")
+    settings = f"{MIN_RATING=}, {MIN_SEQUENCE_LENGTH=}, {BATCH_SIZE=}"
+    raise ValueError(f"The ratings that are left do not fill a batch: {settings}.")
 print(f"{len(train_rows):,} training and {len(test_rows):,} test examples")
 
 """
@@ -222,7 +222,7 @@ The model will learn to choose the right movie among several: a row's own label 
 right one, and the labels of the other rows in the batch are the wrong ones. These are
 called *in-batch negatives*, and cost nothing. But it matters who shares a batch. With
 one user's examples side by side, the wrong answers would be movies that this very user
-watches. So we mix all rows once, and in every epoch again, 16,384 at a time.
+watches. So we mix all rows once, and in every epoch again, within 16,384 rows.
 
 Each label also gets its *sampling probability*, its share among all training labels,
 for a correction that the loss will need.
@@ -278,7 +278,7 @@ query [5 8 3]  0.3  0.7  0.2                0  0  1
 ```
 
 The right answer of each row is in the column of the same number, so the one-hot labels
-are the identity matrix. (That two rows may have the same label is too rare to matter.)
+are the identity matrix. (Two rows may share a label; one column in 512 hardly matters.)
 The softmax makes each row of scores into probabilities, 0.29, 0.44 and 0.27 in the
 third one, and the loss is minus the logarithm of the right one's, here 1.32. So
 training pushes the diagonal up, and all else down.
@@ -307,7 +307,8 @@ class SequentialRetrievalModel(keras.Model):
 
     def __init__(self, movies_count, embedding_dimension, **kwargs):
         super().__init__(**kwargs)
-        self.movies_count, self.embedding_dimension = movies_count, embedding_dimension
+        self.movies_count = movies_count
+        self.embedding_dimension = embedding_dimension
         lookup = layers.Embedding(movies_count + 1, embedding_dimension, mask_zero=True)
         # Short loops are faster when they are unrolled.
         gru = layers.GRU(embedding_dimension, unroll=MAX_CONTEXT_LENGTH <= 20)
@@ -368,12 +369,13 @@ model.update_candidates()  # The index still held the vectors from before.
 ## Evaluation
 
 For each test user we look for the *rank* of the label: its place among all movies,
-sorted by their scores. Left out are those watched before, since nobody rates a movie
-twice here, and those that were never a label in training, whose scores mean nothing.
+sorted by their scores. Left out are those that were never a label in training, whose
+scores mean nothing, and those watched before, unless the label is one of them. (Nobody
+rates a movie twice in MovieLens.)
 
 - *HR@10*, the hit rate, is the share of users whose label is among the first ten.
-- *NDCG@10* also looks at the rank: 1 counts 1, 2 counts 0.63, 10 counts 0.29, and in
-  general 1 / log2(1 + rank). Beyond ten it counts 0.
+- *NDCG@10* also looks at the rank. Rank 1 counts 1, rank 2 0.63, rank 10 0.29, and in
+  general 1 / log2(1 + rank); beyond ten it counts 0.
 
 With three users whose labels have ranks 1, 4 and 15, HR@10 is 2/3 = 0.667, and NDCG@10
 is (1 + 0.43 + 0) / 3 = 0.477.
@@ -404,7 +406,7 @@ often it came right after the last movie of the context.
 """
 
 train_labels = labels[train_rows]
-followers = pd.Series(train_labels).groupby(contexts[train_rows, -1]).indices
+after = pd.Series(train_labels).groupby(contexts[train_rows, -1]).indices
 
 
 def most_popular(contexts):
@@ -414,9 +416,7 @@ def most_popular(contexts):
 def after_the_last_movie(contexts):
     scores = most_popular(contexts) / len(train_rows)  # Under 1: decides between ties.
     for row, movie_id in zip(scores, contexts[:, -1]):
-        row += np.bincount(
-            train_labels[followers.get(movie_id, [])], minlength=len(row)
-        )
+        row += np.bincount(train_labels[after.get(movie_id, [])], minlength=len(row))
     return scores
 
 
@@ -530,7 +530,7 @@ for movie_id in filter(None, my_movies):
 ### Keeping the model
 
 A saved model holds the index, too, and gives the same list when it is loaded. Keep
-`original_ids` beside it, which say what movie each number is.
+`original_ids` and the settings beside it, which say what its numbers mean.
 """
 
 model.save("sequential_retrieval.keras")
@@ -540,7 +540,7 @@ print_titles("Recommended again:", recommend(loaded, context, watched[0]))
 """
 ## What to try next
 
-Each row changes one thing. To keep the test out of the choice, HR@10 is measured on
+Each row is a change of the settings. To keep the test out of the choice, HR@10 is measured on
 each user's last but one movie here, with the last one cut off. It is the mean of three
 seeds; less than 0.004 means nothing. Time is that of `fit`, relative to the first row.
 

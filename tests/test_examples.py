@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import run
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from naive import naive_examples
 
@@ -36,7 +36,7 @@ rating = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, phases=[Phase.generate])
 @given(ratings=st.lists(rating, min_size=1, max_size=90))
 def test_examples_equal_those_of_a_loop(ratings):
     train, test = expected(ratings)
