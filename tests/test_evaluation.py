@@ -86,15 +86,14 @@ def test_the_baselines(sample, history):
     """Between movies that came equally often, the more popular one goes first."""
     train, users = history
     last, labels = np.array(train, int).T
-    counts = np.bincount(labels)
-    popular = [rank(movies, counts, set(labels.tolist())) for movies in users]
+    counts, candidates = np.bincount(labels), set(labels.tolist())
+    popular = [rank(movies, counts, candidates) for movies in users]
     assert sample[0]["results"]["most popular"] == metrics(popular)
     after = []
     for movies in users:
         scores = counts / len(train)
-        for label in labels[last == movies[-2]]:
-            scores[label] += 1
-        after.append(rank(movies, scores, set(labels.tolist())))
+        np.add.at(scores, labels[last == movies[-2]], 1)
+        after.append(rank(movies, scores, candidates))
     assert sample[0]["results"]["after the last movie"] == metrics(after)
 
 
