@@ -154,17 +154,11 @@ order of a list on the website. So the figures below compare methods, and are no
 forecast for a real service.
 
 We drop low ratings, since a movie with one star is not one to recommend, and put each
-user's movies in the order of time. Then we number the movies from 1, which leaves no
-gaps, and 0 for "no movie".
+user's movies in the order of time.
 """
 
 ratings_df = ratings_df[ratings_df["Rating"] >= MIN_RATING]
 ratings_df = ratings_df.sort_values(["UserID", "Timestamp"], ignore_index=True)
-lengths = ratings_df.groupby("UserID")["UserID"].transform("size")
-ratings_df = ratings_df[lengths >= MIN_SEQUENCE_LENGTH]
-numbers, original_ids = pd.factorize(ratings_df["MovieID"])
-ratings_df = ratings_df.assign(movie_id=numbers.astype("int32") + 1)
-movies_count = len(original_ids)
 
 """
 ### From ratings to examples
@@ -175,7 +169,7 @@ somebody watched. The answer is the *label*: the movie that came next. To make e
 1. **Form sequences of all lengths**: a user's first two movies, the first three, and so
    on. Of a long sequence, keep the last `MAX_CONTEXT_LENGTH + 1` movies.
 2. **Get labels**: the last movie of a sequence is the label, the others the context.
-3. **Remove users** with fewer than `MIN_SEQUENCE_LENGTH` movies (done above).
+3. **Remove users** with fewer than `MIN_SEQUENCE_LENGTH` movies.
 4. **Pad** short contexts with 0 in front.
 
 A user who watched the movies 5, 8, 3, 9 and 6, with contexts of three:
@@ -187,9 +181,16 @@ A user who watched the movies 5, 8, 3, 9 and 6, with contexts of three:
 [8 3 9] -> 6
 ```
 
-`shift(1)` puts beside each movie the one that this user watched before it, `shift(2)`
-the one before that. Ten of these columns side by side are the contexts of all movies.
+The code removes users first, and numbers the movies from 1, which leaves 0 for "no
+movie". Then `shift(1)` puts beside each movie the one that this user watched before it,
+`shift(2)` the one before that. Ten of these columns side by side are the contexts.
 """
+
+lengths = ratings_df.groupby("UserID")["UserID"].transform("size")
+ratings_df = ratings_df[lengths >= MIN_SEQUENCE_LENGTH]
+numbers, original_ids = pd.factorize(ratings_df["MovieID"])
+ratings_df = ratings_df.assign(movie_id=numbers.astype("int32") + 1)
+movies_count = len(original_ids)
 
 by_user = ratings_df.groupby("UserID")["movie_id"]
 contexts = by_user.shift(range(MAX_CONTEXT_LENGTH, 0, -1), fill_value=0).to_numpy()
