@@ -4,11 +4,8 @@ import ast
 import contextlib
 import hashlib
 import io
-import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -44,7 +41,8 @@ def index_of(name, cells):
     """Returns the place of the first cell that assigns or defines `name`."""
     for i, cell in enumerate(cells):
         for node in ast.walk(ast.parse(cell)):
-            if name in (getattr(node, "name", None), getattr(node, "id", None)):
+            names = getattr(node, "name", None), getattr(node, "id", None)
+            if name in names and not isinstance(getattr(node, "ctx", None), ast.Load):
                 return i
     raise AssertionError(f"no cell defines {name}")
 
@@ -64,11 +62,11 @@ def execute(cells, **names):
     return names, out.getvalue()
 
 
-def run(ratings, titles={}, last=None, times=1, **values):
+def run(ratings, titles={}, last=None, **values):
     """Runs the script with two tables in place of the cell that reads them.
 
     Ratings are rows of user, movie, stars, time; titles a dict by movie. The run ends
-    before the cell that defines `last`, and runs each cell so many times.
+    before the cell that defines `last`.
     """
     cells = code_cells(**values)
     end = index_of(last, cells) if last else len(cells)
@@ -78,7 +76,7 @@ def run(ratings, titles={}, last=None, times=1, **values):
         "movies_df": pd.DataFrame(titles.items(), columns=["MovieID", "Title"]),
     }
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        return execute([cell for cell in cells for _ in range(times)], **tables)
+        return execute(cells, **tables)
 
 
 def ring(users=60, movies=30, length=15):
@@ -104,18 +102,9 @@ def values_for(url, archive):
     return {"MOVIELENS_1M_URL": url, "MOVIELENS_ZIP_HASH": sha256}
 
 
-def process(folder, lines, **environment):
-    """Runs a script in a process; returns its last line, which is JSON."""
-    (folder / "script.py").write_text("\n".join(lines), encoding="utf-8")
-    env, command = {**os.environ, **environment}, [sys.executable, "script.py"]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 ARCHIVE = archive_of(ring())
 SMALL = {"BATCH_SIZE": 64, "MAX_CONTEXT_LENGTH": 3}  # Compiles faster.
-HERE = {**values_for(NOWHERE, ARCHIVE), **SMALL, "NUM_EPOCHS": 2}
+LOCAL = {**values_for(NOWHERE, ARCHIVE), **SMALL, "NUM_EPOCHS": 2}
 Path(HOME.name, "datasets").mkdir()
 Path(HOME.name, "datasets", "small.zip").write_bytes(ARCHIVE)
 

@@ -104,9 +104,11 @@ def test_an_archive_that_cannot_be_had(server, read, answer, reason):
 def test_a_disk_that_cannot_be_written(read):
     aside = DATASETS.rename(DATASETS.with_name("aside"))
     DATASETS.touch()  # A file in the place of the folder.
-    *tables, printed = read()
-    DATASETS.unlink()
-    aside.rename(DATASETS)
+    try:
+        *tables, printed = read()
+    finally:
+        DATASETS.unlink()
+        aside.rename(DATASETS)
     assert sizes(tables) == IS_SAMPLE and str(DATASETS) in printed
 
 
