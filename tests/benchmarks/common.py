@@ -48,7 +48,7 @@ def changed(text, changes):
 
 
 def run(command, folder):
-    """Runs Python in a folder; returns its last line and its peak memory in MB."""
+    """Runs Python in a folder; returns its last line, and on Linux its peak in MB."""
     with tempfile.TemporaryFile("w+") as out:
         command = [sys.executable, "-W", "ignore", *map(str, command)]
         env = {**os.environ, "KERAS_HOME": str(folder), "KERAS_BACKEND": "jax"}

@@ -7,7 +7,6 @@ from common import HERE
 
 RECIPE, GRU4REC, HSTU = 0.157, 0.281, 0.329  # From compare.py, and published.
 
-
 TEXT = '<text x="{}" y="{}" font-size="15" text-anchor="{}">{}</text>'
 BAR = '<rect x="225" y="{}" width="{:.0f}" height="22" fill="{}"/>'
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {0}" width="760" {1}>'
