@@ -20,7 +20,7 @@ one who ended with three cartoons.
 We train two small networks, called *towers*, as in
 [basic retrieval](https://keras.io/keras_rs/examples/basic_retrieval/). The *query
 tower* reads the movies watched with a gated recurrent unit (GRU), like
-[GRU4Rec](https://arxiv.org/abs/1511.06939), and sums them up in a vector. The
+[GRU4Rec](https://arxiv.org/abs/1511.06939), and makes one vector of them. The
 *candidate tower* turns any movie into a vector. The dot product of the two is that
 movie's *score*, and the highest scores are recommended. In the drawing, `B` is the
 number of rows computed together, and 0 means "no movie":
@@ -116,7 +116,6 @@ TOP_K = 10  # How many of it are shown.
 
 [MovieLens 1M](https://grouplens.org/datasets/movielens/1m/) holds a million ratings by
 6,040 people. `get_file` downloads it, checks its hash, and keeps it for the next run.
-All figures below were measured on a copy without stars, where no rating is dropped.
 """
 
 socket.setdefaulttimeout(30)  # Seconds to wait for an answer.
@@ -154,7 +153,8 @@ order of a list on the website. So the figures below compare methods, and are no
 forecast for a real service.
 
 We drop low ratings, since a movie with one star is not one to recommend, and put each
-user's movies in the order of time.
+user's movies in the order of time. All figures below were measured on a copy without
+stars, where none is dropped.
 """
 
 ratings_df = ratings_df[ratings_df["Rating"] >= MIN_RATING]
@@ -223,7 +223,7 @@ The model will learn to choose the right movie among several: a row's own label 
 right one, and the labels of the other rows in the batch are the wrong ones. These are
 called *in-batch negatives*, and cost nothing. But it matters who shares a batch. With
 one user's examples side by side, the wrong answers would be movies that this very user
-watches. So we mix all rows once, and in every epoch again, within 16,384 rows.
+watches. So we mix all rows once, and in every epoch again with a buffer of 16,384.
 
 Each label also gets its *sampling probability*, its share among all training labels,
 for a correction that the loss will need.
@@ -266,9 +266,9 @@ towers share the embedding, and end with vectors of length 1. `BruteForceRetriev
 the index: it holds copies of all candidates' vectors, and returns the `NUM_CANDIDATES`
 movies with the highest scores.
 
-In training, the scores of a batch form a matrix. Here are three examples of the user
-from above. On the left are the scores of each query with each label of the batch, on
-the right the *one-hot* labels, with a 1 at the right answer:
+In training, the scores of a batch form a matrix. Here it is for three examples from
+above. On the left are the scores of each query with each label of the batch, on the
+right the *one-hot* labels, with a 1 at the right answer:
 
 ```
                candidates                 one-hot labels
@@ -291,9 +291,9 @@ Two things are done to the scores first:
   the right one 1.4 %. We divide by `TEMPERATURE`.
 - **Popularity.** A popular movie is the label of many rows, so it turns up as a wrong
   answer in many others, and is pushed down too often. So in training, and only there,
-  `SamplingProbabilityCorrection` subtracts the logarithm of the sampling probability,
-  which raises the rare movies. The popular ones have to make up for it with higher
-  scores of their own. Without this, more than a third of the hits below are lost.
+  `SamplingProbabilityCorrection` subtracts the logarithm of the sampling probability:
+  the more popular a movie, the less it counts as a wrong answer. Without this, more
+  than a third of the hits below are lost.
 """
 
 
@@ -531,7 +531,7 @@ for movie_id in filter(None, my_movies):
 ### Keeping the model
 
 A saved model holds the index, too, and gives the same list when it is loaded. Keep
-`original_ids` and the settings beside it, which say what its numbers mean.
+`original_ids`, `label_counts` and the settings beside it.
 """
 
 model.save("sequential_retrieval.keras")
