@@ -227,9 +227,6 @@ watches. So we mix all rows once, and in every epoch again with a buffer of 16,3
 
 Each label also gets its *sampling probability*, its share among all training labels,
 for a correction that the loss will need.
-
-`cache()` keeps the test batches, which are read several times. `prefetch()` prepares
-the next batches while the model works.
 """
 
 label_counts = np.bincount(labels[train_rows], minlength=movies_count + 1)
@@ -293,7 +290,7 @@ Two things are done to the scores first:
   answer in many others, and is pushed down too often. So in training, and only there,
   `SamplingProbabilityCorrection` subtracts the logarithm of the sampling probability:
   the more popular a movie, the less it counts as a wrong answer. Without this, more
-  than a third of the hits below are lost.
+  than a third of the hits are lost.
 """
 
 
@@ -543,7 +540,7 @@ print_titles("Recommended again:", recommend(loaded, context, watched[0]))
 
 Each row is a change of the settings. To keep the test out of the choice, HR@10 is
 measured on each user's last but one movie here, with the last one cut off. It is a mean
-of three runs; less than 0.004 means little. Time is that of `fit`.
+of three runs; less than 0.004 means little. Time is relative to the first row.
 
 | change | HR@10 | time |
 |---|---|---|
@@ -556,7 +553,5 @@ of three runs; less than 0.004 means little. Time is that of `fit`.
 | `EMBEDDING_DIM = 128` | 0.310 | 2.6 |
 
 A *ranking* model could sort the short list; Keras RS has
-[examples](https://keras.io/keras_rs/examples/) of it. With millions of candidates, an
-approximate index such as ScaNN finds nearly the same ones faster, and
-`keras_rs.layers.DistributedEmbedding` spreads the embedding over many devices.
+[examples](https://keras.io/keras_rs/examples/) of it.
 """

@@ -81,8 +81,8 @@ def print_tables():
     """Prints means over the seeds, and half the distance of the best and the worst."""
     results = read_results()
     for data, on in sorted({(row["data"], row["on"]) for row in results}):
-        print(f"\n{data}, {on}\n\n| change | method | seeds | HR@10 | NDCG@10 | time |")
-        print("|---|---|---|---|---|---|")
+        print(f"\n{data}, {on}\n\n| change | method | HR@10 | NDCG@10 | time |")
+        print("|---|---|---|---|---|")
         here = [row for row in results if (row["data"], row["on"]) == (data, on)]
         base = {row["seed"]: row["fit"] for row in here if row["change"] == "none"}
         for change in CHANGES:
@@ -91,7 +91,7 @@ def print_tables():
             for method in rows[0]["results"] if rows else ():
                 if change == "none" or method == "GRU":
                     columns = zip(*(row["results"][method] for row in rows))
-                    cells = [change, method, len(rows), *map(mean_and_spread, columns)]
+                    cells = [change, method, *map(mean_and_spread, columns)]
                     print(
                         "|", *(f"{cell} |" for cell in cells), f"{median(times):.1f} |"
                     )
