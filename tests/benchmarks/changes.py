@@ -1,109 +1,105 @@
 """What changes of the script are worth: quality and time, for several seeds.
 
-python tests/benchmarks/changes.py [ARCHIVE] [--test] [--only NAME ...]
-
-Runs the script on ARCHIVE, a zip file like ml-1m.zip, with each of CHANGES and of SEEDS,
-adds what is not there yet to results.jsonl, and prints the tables. Quality is measured on
-each user's last movie but one, with the last one cut off, or with --test on the last one;
-time is that of the processor for training, relative to the run of "none" with the same
-seed: run these on the same machine, one on each core.
+python tests/benchmarks/changes.py ml-1m.zip [--test] [--only NAME ...] prints a table of
+CHANGES and SEEDS, on each user's second-to-last movie, with the last one cut off, or with
+--test on the last one. Time is that of the processor in training, relative to "none" on
+the same machine. What results.jsonl has of the same archive, code and versions is taken
+from there; what is run is added to results.local.jsonl, which git ignores.
 """
 
 import argparse
-import itertools
 import json
+import os
+import platform
 from pathlib import Path
 from statistics import mean, median
 
-from common import HERE, run_script
+from common import HERE, key_of, run_script
 
-RESULTS = HERE / "results.jsonl"
+RESULTS = HERE / "results.jsonl", HERE / "results.local.jsonl"
+MACHINE = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 SEEDS = 42, 1, 2
 
 LENGTHS = "ratings_df = ratings_df[lengths >= MIN_SEQUENCE_LENGTH]\n"
-CUT = 'ratings_df = ratings_df[ratings_df.duplicated("UserID", keep="last")]\n'
-LABELS = 'labels = ratings_df["movie_id"].to_numpy()\n'
+LAST = 'ratings_df.duplicated("UserID", keep="last")'
+CUT = {LENGTHS: f"{LENGTHS}ratings_df = ratings_df[{LAST}]\n"}
+POSITION = "position = by_user.cumcount().to_numpy()"
 SHUFFLED = "contexts = np.random.default_rng(SEED).permuted(contexts, axis=1)\n"
-MIXED = "np.random.default_rng(SEED).permutation(train_rows)"
-SHUFFLE = ".shuffle(16_384, seed=SEED)"
-BATCH = ".batch(BATCH_SIZE, drop_remainder=True)"
-UNIT = "layers.UnitNormalization()"
-TOWER = "[inputs, lookup, unit_length]"
-OWN = "layers.Embedding(movies_count + 1, embedding_dimension)"
-CORRECTION = 'self.correction(scores / TEMPERATURE, y["sampling_probability"])'
+BATCH = "return dataset.batch(min(batch_size, len(rows)), drop_remainder=True)"
+CORRECTION = 'self.correction(scores / self.temperature, y["sampling_probability"])'
+BUILD = "    def build(self, input_shape):\n"
+FILE = {".sample(frac=1)": ""}
+LARGER = {"EMBEDDING_DIM": 128, "MAX_CONTEXT_LENGTH": 20}
 
 CHANGES = {
     "none": {},
-    "trained on shuffled contexts": {LABELS: LABELS + SHUFFLED},
-    "`NUM_EPOCHS = 2`": {"NUM_EPOCHS": "2"},
-    "`NUM_EPOCHS = 5`": {"NUM_EPOCHS": "5"},
-    "`MAX_CONTEXT_LENGTH = 20`": {"MAX_CONTEXT_LENGTH": "20"},
-    "`EMBEDDING_DIM = 96`": {"EMBEDDING_DIM": "96"},
-    "`EMBEDDING_DIM = 96`, `NUM_EPOCHS = 2`": {
-        "EMBEDDING_DIM": "96",
-        "NUM_EPOCHS": "2",
+    "contexts shuffled, in training, too": {POSITION: SHUFFLED + POSITION},
+    "no correction for popularity": {CORRECTION: "scores / self.temperature"},
+    "users in order, only whole batches shuffled": {
+        "np.random.permutation(train_rows)": "train_rows",
+        ".shuffle(16_384)": "",
+        BATCH: f"{BATCH}.shuffle(16_384)",
     },
-    "`EMBEDDING_DIM = 128`": {"EMBEDDING_DIM": "128"},
-    "no popularity correction": {CORRECTION: "scores / TEMPERATURE"},
-    "no normalization, no temperature": {
-        UNIT: "layers.Identity()",
-        "TEMPERATURE": "1.0",
+    "TEMPERATURE = 1": {"TEMPERATURE": 1.0},
+    "query not of unit length": {"layers.UnitNormalization()": "layers.Identity()"},
+    "padding not masked": {", mask_zero=True": ""},
+    "a table for each tower": {
+        "[inputs, table, gru": "[inputs, table.from_config(table.get_config()), gru",
+        BUILD: f"{BUILD}        self.candidate_model.build(None)\n",
     },
-    "users not mixed": {MIXED: "train_rows", SHUFFLE: "", BATCH: BATCH + SHUFFLE},
-    "no mask": {"mask_zero=True": "mask_zero=False"},
-    "an embedding for each tower": {TOWER: TOWER.replace("lookup", OWN)},
+    "NUM_EPOCHS = 2": {"NUM_EPOCHS": 2},
+    "MAX_CONTEXT_LENGTH = 20": {"MAX_CONTEXT_LENGTH": 20},
+    "EMBEDDING_DIM = 128": {"EMBEDDING_DIM": 128},
+    "file's order": FILE,
+    "MIN_RATING = 1": {"MIN_RATING": 1},
+    "MIN_RATING = 1, file's order": {"MIN_RATING": 1} | FILE,
+    "MIN_RATING = 1, file's order, larger": {"MIN_RATING": 1} | FILE | LARGER,
 }
 
 
 def read_results():
-    RESULTS.touch()
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()]
+    files = [file for file in RESULTS if file.exists()]
+    return [json.loads(row) for file in files for row in file.read_text().splitlines()]
 
 
 def measure(archive, on, change, seed):
-    """Runs a change with a seed, unless RESULTS has it already."""
-    key = {"data": archive.stem, "on": on, "change": change, "seed": seed}
-    if any(key.items() <= row.items() for row in read_results()):
-        return
-    edits = CHANGES[change] | {"SEED": str(seed)}
-    if on == "validation":
-        edits = {LENGTHS: LENGTHS + CUT} | edits
-    told = run_script(archive, edits)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(key | {k: told[k] for k in ("results", "fit")}) + "\n")
+    """Returns the result of a change with a seed; runs what has no result yet."""
+    edits = CHANGES[change] | {"SEED": seed} | (CUT if on == "validation" else {})
+    key = key_of(archive, edits)
+    for row in read_results():
+        if key.items() <= row.items():
+            return row
+    row = {"data": archive.stem, "on": on, "change": change, "seed": seed}
+    row |= key | {"machine": MACHINE} | run_script(archive, edits)
+    with RESULTS[1].open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    return row
 
 
-def mean_and_spread(values):
+def mean_and_spread(values):  # Half the distance of the best and the worst.
     return f"{mean(values):.3f} ± {(max(values) - min(values)) / 2:.3f}"
 
 
-def print_tables():
-    """Prints means over the seeds, and half the distance of the best and the worst."""
-    results = read_results()
-    for data, on in sorted({(row["data"], row["on"]) for row in results}):
-        print(f"\n{data}, {on}\n\n| change | method | HR@10 | NDCG@10 | time |")
-        print("|---|---|---|---|---|")
-        here = [row for row in results if (row["data"], row["on"]) == (data, on)]
-        base = {row["seed"]: row["fit"] for row in here if row["change"] == "none"}
-        for change in CHANGES:
-            rows = [row for row in here if row["change"] == change]
-            times = [row["fit"] / base[row["seed"]] for row in rows]
-            for method in rows[0]["results"] if rows else ():
-                if change == "none" or method == "GRU":
-                    columns = zip(*(row["results"][method] for row in rows))
-                    cells = [change, method, *map(mean_and_spread, columns)]
-                    print(
-                        "|", *(f"{cell} |" for cell in cells), f"{median(times):.1f} |"
-                    )
+def print_table(results):
+    print("| change | method | HR@10 | NDCG@10 | time |\n|---|---|---|---|---|")
+    fits = {(r["change"], r["seed"], r["machine"]): r["fit"] for r in results}
+    for change in dict.fromkeys(row["change"] for row in results):
+        rows = [row for row in results if row["change"] == change]
+        base = [fits.get(("none", row["seed"], row["machine"])) for row in rows]
+        times = [row["fit"] / fit for row, fit in zip(rows, base) if fit]
+        time = f"{median(times):.1f}" if times else ""
+        for method in rows[0]["results"]:
+            columns = zip(*(row["results"][method] for row in rows))
+            cells = [change, method, *map(mean_and_spread, columns), time]
+            print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("archive", nargs="?", type=Path)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("archive", type=Path)
     parser.add_argument("--test", action="store_true")
-    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(CHANGES))
+    parser.add_argument("--only", nargs="+", default=list(CHANGES))
     args = parser.parse_args()
-    for seed, change in itertools.product(SEEDS, args.only if args.archive else ()):
-        on = "test" if args.test else "validation"
-        measure(args.archive.resolve(), on, change, seed)
-    print_tables()
+    on, archive = "test" if args.test else "validation", args.archive.resolve()
+    runs = [(change, seed) for seed in SEEDS for change in args.only]
+    print_table([measure(archive, on, change, seed) for change, seed in runs])

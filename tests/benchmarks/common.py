@@ -1,4 +1,4 @@
-"""Runs changed copies of the script, with a clock beside it."""
+"""Runs changed copies of the script, each in a process of its own, with a clock."""
 
 import hashlib
 import json
@@ -7,21 +7,26 @@ import re
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SCRIPT = HERE.parent.parent / "sequential_retrieval.py"
+sys.path.insert(0, str(HERE.parent))
+from cells import archive_at, changed
 
-# Runs the script cell by cell. It tells the seconds, without the imports, until the
-# examples are prepared, the model is trained, all is evaluated, and the end; and as "fit"
-# the seconds of the processor for training.
+PACKAGES = "keras", "keras-rs", "jax", "tensorflow", "pandas", "numpy"
+VERSIONS = " ".join(f"{name} {version(name)}" for name in PACKAGES)
+
+# Runs the script cell by cell. It tells the seconds, without imports, until it reaches the
+# marks; as "fit" those of the processor in training; the losses; and the GRU's results
+# apart for users whose label is alone in its second and for the others.
 CLOCK = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
-from to_notebook import split
+from cells import code_cells
 marks = {"train_ds": "prepared", "model": "trained", "results": "evaluated"}
 names, told, clock = {}, {}, 0
-cells = [text for kind, text in split(open("script.py").read()) if kind == "code"]
+cells = code_cells(open("script.py", encoding="utf-8").read())
 exec(cells[0], names)
 for cell in cells[1:]:
     start, busy = time.perf_counter(), time.process_time()
@@ -30,27 +35,31 @@ for cell in cells[1:]:
     for name in set(marks) & set(names):
         mark = marks.pop(name)
         told |= {mark: clock} | ({"fit": busy} if mark == "trained" else {})
-results = {name: [float(x) for x in row] for name, row in names["results"].items()}
-print("\\n" + json.dumps({**told, "end": clock, "results": results}))
+results, rows = names["results"], names["test_rows"]
+shares = names["ratings_df"].duplicated(["UserID", "Timestamp"], keep=False)
+shares = shares.to_numpy()[rows]
+for name, part in ("alone", rows[~shares]), ("shared", rows[shares]):
+    if len(part):
+        told[name], score = len(part), names["gru_scores"]
+        results[f"GRU, second {name}"] = names["evaluate"](score, part, 10)
+results = {name: [round(float(x), 5) for x in row] for name, row in results.items()}
+losses = {k: v[-1] for k, v in names["model"].history.history.items()}
+print("\\n" + json.dumps({**told, **losses, "end": clock, "results": results}))
 """
 
 
-def changed(text, changes):
-    """Returns the text with changes made; an upper-case name is the line that sets it."""
-    for old, new in changes.items():
-        if old.isupper():
-            text, count = re.subn(rf"(?m)^{old} = .*$", f"{old} = {new}", text)
-        else:
-            text, count = text.replace(old, new), text.count(old)
-        if count == 0:
-            raise ValueError(f"not in the script: {old}")
-    return text
+def key_of(archive, changes):
+    """Returns what a result belongs to: archive, code without prose, and versions."""
+    code = re.sub(r'(?s)""".*?"""|#[^\n]*|\s+', " ", changed(changes))
+    contents = archive.read_bytes(), code.encode()
+    archive, script = (hashlib.sha256(x).hexdigest()[:16] for x in contents)
+    return {"archive": archive, "script": script, "versions": VERSIONS}
 
 
 def run(command, folder):
     """Runs Python in a folder; returns its last line, and on Linux its peak in MB."""
+    command = [sys.executable, "-W", "ignore", *map(str, command)]
     with tempfile.TemporaryFile("w+") as out:
-        command = [sys.executable, "-W", "ignore", *map(str, command)]
         env = {**os.environ, "KERAS_HOME": str(folder), "KERAS_BACKEND": "jax"}
         process = subprocess.Popen(command, stdout=out, cwd=folder, env=env)
         _, status, usage = os.wait4(process.pid, 0)
@@ -63,12 +72,9 @@ def run(command, folder):
 def run_script(archive, changes):
     """Returns what CLOCK tells of a changed copy on an archive, and "memory"."""
     content = archive.read_bytes()
-    changes = changes | {
-        "MOVIELENS_1M_URL": f"'http://127.0.0.1:9/{archive.name}'",
-        "MOVIELENS_ZIP_HASH": repr(hashlib.sha256(content).hexdigest()),
-    }
+    changes = changes | archive_at(f"http://127.0.0.1:9/{archive.name}", content)
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "script.py").write_text(changed(SCRIPT.read_text(), changes))
+        Path(folder, "script.py").write_text(changed(changes), encoding="utf-8")
         Path(folder, "datasets").mkdir()
         Path(folder, "datasets", archive.name).write_bytes(content)
         line, memory = run(["-c", CLOCK, HERE.parent], folder)
