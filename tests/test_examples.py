@@ -1,69 +1,60 @@
 """The examples, the split and the batches, against a loop over the ratings."""
 
+from collections import Counter
+
+import naive
 import numpy as np
 import pytest
-from conftest import run
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
-from naive import naive_examples
+from cells import run
 
-LIMITS = {"MAX_CONTEXT_LENGTH": 10, "MIN_SEQUENCE_LENGTH": 3, "MIN_RATING": 2}
+MODEL = "SequentialRetrievalModel"
 
 
-def rows(dataset, names):
-    """Returns the examples of a dataset as tuples of the tables' own MovieIDs."""
-    ids = [0, *names["original_ids"]]
-    batches = [
-        np.column_stack([x, y["movie_id"]]) for x, y in dataset.as_numpy_iterator()
-    ]
-    return [tuple(ids[movie] for movie in row) for row in np.concatenate(batches)]
+@pytest.mark.parametrize("seed", range(10))
+def test_examples_equal_those_of_a_loop(seed):
+    """A shop of 6 users with up to 40 movies, half stars, and many at the same time."""
+    rng = np.random.default_rng(seed)
+    users = np.repeat(range(6), rng.integers(1, 41, 6))
+    drawn = [rng.integers(1, 30, len(users)), rng.choice([0.5, 1.5, 2, 5], len(users))]
+    ratings = [*zip(users, *drawn, rng.integers(0, 9, len(users)))]
+    names, _ = run(ratings, until=MODEL)
+    ordered = [*names["ratings_df"].itertuples(index=False, name=None)]
+    assert [row[::3] for row in ordered] == sorted(row[::3] for row in ordered)
+    counts = Counter(row[0] for row in ratings if row[2] >= 2)
+    left = [row for row in ratings if row[2] >= 2 and counts[row[0]] >= 3]
+    assert sorted(ordered) == sorted(left)
+    ids, parts = [0, *names["original_ids"]], {False: [], True: []}
+    for example in naive.examples(ordered):
+        parts[example["is_last"]].append((*example["context"], example["label"]))
+    counts = Counter(row[-1] for row in parts[False])
+    for dataset, part in zip((names["train_ds"], names["test_ds"]), parts.values()):
+        ((contexts, y),) = dataset.as_numpy_iterator()  # One batch, if a small one.
+        table = np.column_stack([contexts, y["movie_id"]])
+        found = [tuple(ids[movie] for movie in row) for row in table]
+        assert sorted(found) == sorted(part) and contexts.dtype == np.int32
+        shares = [max(counts[row[-1]], 1) / len(parts[False]) for row in found]
+        assert y["sampling_probability"] == pytest.approx(shares)  # Never 0.
 
 
-def expected(ratings):
-    """Returns the rows of the loop, for training and for the test."""
-    examples = naive_examples(ratings, *LIMITS.values())
-    return [
-        [(*e["context"], e["label"]) for e in examples if e["is_last"] == is_last]
-        for is_last in (False, True)
-    ]
-
-
-rating = st.tuples(
-    st.integers(1, 4),  # Few users, so that some have more movies than the context.
-    st.integers(1, 30),
-    st.sampled_from([0.5, 1, 1.5, 2, 3.5, 5]),
-    st.integers(0, 5),  # Few times, so that many are equal.
-)
-
-
-@settings(max_examples=40, deadline=None, phases=[Phase.generate])
-@given(ratings=st.lists(rating, min_size=1, max_size=90))
-def test_examples_equal_those_of_a_loop(ratings):
-    train, test = expected(ratings)
-    values = {**LIMITS, "BATCH_SIZE": 1}
-    if not train:
-        with pytest.raises(ValueError, match="MIN_RATING=2.*MIN_SEQUENCE_LENGTH=3"):
-            run(ratings, last="SequentialRetrievalModel", **values)
-        return
-    names, _ = run(ratings, last="SequentialRetrievalModel", **values)
-    assert sorted(rows(names["train_ds"], names)) == sorted(train)
-    assert rows(names["test_ds"], names) == test
-    assert next(names["train_ds"].as_numpy_iterator())[0].dtype == np.int32
-
-
-def test_batches(sample):
-    train_ds = sample[0]["train_ds"]
-    epochs = [list(train_ds.as_numpy_iterator()) for _ in range(2)]
-    contexts, y = epochs[0][0]
-    places = {x.tobytes(): i for i, x in enumerate(sample[0]["contexts"])}
-    places = [places[x.tobytes()] / len(places) for x in contexts]
+def test_batches(finished):
+    names, _ = run(finished.ratings, until=MODEL)
+    epochs = [list(names["train_ds"].as_numpy_iterator()) for _ in range(2)]
+    assert {len(x) for x, _ in [*epochs[0], *names["test_ds"]]} == {256}
+    places = {x.tobytes(): i for i, x in enumerate(names["contexts"])}
+    places = [places[x.tobytes()] / len(places) for x in epochs[0][0][0]]
     assert 0.3 < np.median(places) < 0.7  # From all over the users.
-    follows = contexts[1:, -1] == y["movie_id"][:-1]
-    assert follows.mean() < 0.05  # In the order of the users, it would be nearly 1.
-    rows = [[set(map(bytes, x)) for x, _ in batches] for batches in epochs]
-    assert max(len(a & b) for a in rows[0] for b in rows[1]) < 400  # Of 512.
+    assert np.mean(np.abs(np.diff(places)) < 1e-4) < 0.05  # And not one by one.
+    batches = [[set(map(bytes, x)) for x, _ in epoch] for epoch in epochs]
+    assert max(len(a & b) for a in batches[0] for b in batches[1]) < 200
 
-    # The sampling probability is the share of the labels, but for those in no batch.
-    labels, told = (np.concatenate([y[k] for _, y in epochs[0]]) for k in sorted(y))
-    share = np.bincount(labels)[labels] / len(labels)
-    np.testing.assert_allclose(told, share, atol=20 / len(labels))
+
+def test_the_order_of_the_file_is_not_learnt():
+    """Items drawn by popularity alone, at one time, in a file sorted by item."""
+    keys = np.random.default_rng(4).exponential(size=(1000, 200)) * np.arange(3, 203)
+    drawn = np.sort(np.argsort(keys)[:, :12])
+    ratings = [(user, item, 4, 0) for (user, _), item in np.ndenumerate(drawn)]
+    names, _ = run(ratings, {"MAX_CONTEXT_LENGTH": 3}, until="movie_id_to_movie_title")
+    results = {method: hit_rate for method, (hit_rate, _) in names["results"].items()}
+    limit = results["most popular"] + 3 * (0.15 * 0.85 / 1000) ** 0.5
+    assert results["most popular"] > 2 * 10 / 188  # It is far above chance,
+    assert max(results.values()) < limit  # and not surpassed.

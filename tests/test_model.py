@@ -1,134 +1,105 @@
-"""The towers, the loss and what a saved model answers."""
+"""The model by itself: its loss, its queries, its lists, and copies of it."""
 
+import contextlib
 import keras
+import naive
 import numpy as np
 import pytest
-from conftest import SMALL, code_cells, execute, index_of, ring, run
+from cells import code_cells, execute, place_of
 
-PROBABILITIES = np.array([1, 0.3, 0.02, 1e-8, 0.2, 0.1, 0.4], "float32")
+PROBABILITIES = np.array([1, 0.3, 0.02, 1e-5, 0.2, 0.1, 0.4], "float32")
+CONTEXTS = np.random.default_rng(0).integers(1, 7, (8, 3), "int32")
+CELLS, NAMES = code_cells(), {}
+execute([CELLS[0], CELLS[place_of("SequentialRetrievalModel", CELLS)]], NAMES)
+Model = NAMES["SequentialRetrievalModel"]
 
 
-def make_model(movies_count=6, length=3):
-    cells = code_cells(MAX_CONTEXT_LENGTH=length)
-    cells = cells[:2] + [cells[index_of("SequentialRetrievalModel", cells)]]
-    names, _ = execute(cells)  # The imports, the settings, the class.
+def make_model(movies_count=6, temperature=0.1, k=7, **kwargs):
     keras.utils.set_random_seed(1)
-    model = names["SequentialRetrievalModel"](movies_count, names["EMBEDDING_DIM"])
+    model = Model(movies_count, 16, temperature, k, **kwargs)
     model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
+    model.build((None, None))
     return model
 
 
-@pytest.fixture
-def model():
-    return make_model()
-
-
-def vectors(tower, ids):
-    return keras.ops.convert_to_numpy(tower(np.asarray(ids))).astype("float64")
-
-
-def contexts_of(count):
-    return np.random.default_rng(0).integers(1, 7, (count, 3))
+def targets(labels):
+    return {"movie_id": labels, "sampling_probability": PROBABILITIES[labels]}
 
 
 @pytest.mark.parametrize("labels", [[1, 2, 3, 4], [4, 4, 3, 4]])
-def test_loss_equals_numpy(model, labels):
-    contexts, labels = contexts_of(4), np.array(labels)
-    y = {"movie_id": labels, "sampling_probability": PROBABILITIES[labels]}
-    queries = vectors(model.query_tower, contexts)
-    scores = queries @ vectors(model.candidate_tower, labels).T / 0.1
-    logits = scores - np.log(PROBABILITIES[labels])
+def test_loss(labels):
+    model, labels = make_model(temperature=0.2), np.array(labels)
+    logits = naive.scores(model, CONTEXTS[:4])[:, labels] / 0.2
+    logits -= np.log(PROBABILITIES[labels])
     losses = np.log(np.exp(logits).sum(axis=1)) - np.diag(logits)
-    loss = model.compute_loss(contexts, y, model(contexts, training=True))
-    assert float(loss) == pytest.approx(np.mean(losses), rel=1e-5, abs=1e-6)
+    y, y_pred, weights = targets(labels), model(CONTEXTS[:4]), np.arange(4.0)
+    loss = model.compute_loss(CONTEXTS[:4], y, y_pred, weights)
+    assert float(loss) == pytest.approx(np.mean(weights * losses), rel=1e-5)
 
 
-def test_towers_return_vectors_of_length_1(model):
-    queries = vectors(model.query_tower, contexts_of(20))
-    for found in queries, vectors(model.candidate_tower, range(7)):
-        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
-
-
-def test_padding_changes_nothing_and_the_order_does(model):
-    long = make_model(length=30)  # Longer than the loop is unrolled.
-    long.set_weights(model.get_weights())
-    contexts = np.array([[3, 1, 2], [2, 1, 3], [0, 1, 3], [0, 0, 4]])
-    expected = vectors(model.query_tower, contexts)
-    for pad in (27, 0), (0, 27):
-        padded = vectors(long.query_tower, np.pad(contexts, ((0, 0), pad)))
-        np.testing.assert_allclose(padded, expected, atol=1e-6)
+def test_queries_have_length_1_and_skip_number_0():
+    """Wherever it stands, and however long the context is. The order counts."""
+    predict = make_model().query_model.predict
+    contexts = np.array([[3, 1, 2], [2, 1, 3], [4, 1, 3]])
+    expected = predict(contexts, verbose=0)
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, rtol=1e-5)
     assert np.abs(expected[0] - expected[1]).max() > 1e-3
+    for pad in (197, 0), (0, 17):
+        found = predict(np.pad(contexts, ((0, 0), pad)), verbose=0)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_long_context_does_not_make_a_large_program():
-    jax = pytest.importorskip("jax")
-    sizes = []
-    for length in 50, 200:
-        tower = make_model(length=length).query_tower
-        program = jax.make_jaxpr(tower)(np.zeros((1, length), "int32"))
-        sizes.append(len(str(program)))
-    assert sizes[1] < 1.1 * sizes[0]
+def test_lists_are_right_after_every_kind_of_fit(tmp_path):
+    model, y, path = make_model(), targets(CONTEXTS[:, 0]), tmp_path / "best.keras"
+    best = keras.callbacks.ModelCheckpoint(path)
+    early = keras.callbacks.EarlyStopping(restore_best_weights=True)
+    fail = lambda batch, logs: 1 / 0
+    interrupt = keras.callbacks.LambdaCallback(on_train_batch_end=fail)
+    for callbacks in [], [best, early], [interrupt]:
+        with contextlib.suppress(ZeroDivisionError):
+            more = {"validation_data": (CONTEXTS, y), "callbacks": callbacks}
+            model.fit(CONTEXTS, y, batch_size=2, epochs=2, verbose=0, **more)
+        loaded = [keras.saving.load_model(path)] if path.exists() else []
+        for each in [model, *loaded]:
+            found = each.predict(CONTEXTS, verbose=0)["predictions"]
+            naive.assert_best(found, naive.scores(each, CONTEXTS))
 
 
-class Recorder(keras.layers.Layer):
-
-    def __init__(self):
-        super().__init__()
-        self.seen = set()
-
-    def call(self, inputs, training=None):
-        self.seen.add(training)
-        return inputs
-
-
-def test_fit_hands_training_on_to_both_towers(monkeypatch):
-    plain = keras.Sequential
-    monkeypatch.setattr(keras, "Sequential", lambda x: plain([*x, Recorder()]))
-    model = make_model()
-    recorders = [model.query_tower.layers[-1], model.candidate_tower.layers[-1]]
-    labels = np.array([1, 2, 3, 4] * 2)
-    y = {"movie_id": labels, "sampling_probability": PROBABILITIES[labels]}
-    model.fit(contexts_of(8), y, verbose=0)
-    assert [True in recorder.seen for recorder in recorders] == [True, True]
-    recorders[0].seen.clear()
-    model.predict(contexts_of(8), verbose=0)
-    assert True not in recorders[0].seen
+def test_a_copy_from_config_and_weights():
+    model = make_model(temperature=0.3, k=2, name="mine", dtype="bfloat16")
+    copy = Model.from_config(model.get_config())
+    assert (copy.name, copy.dtype) == ("mine", "bfloat16")
+    copy.set_weights(model.get_weights())
+    copy.compile(loss=model.loss)
+    y, models = targets(CONTEXTS[:, 0]), (model, copy)
+    losses = [each.evaluate(CONTEXTS, y, verbose=0) for each in models]
+    assert losses[0] == pytest.approx(losses[1])
+    assert copy.predict(CONTEXTS, verbose=0)["predictions"].shape == (8, 2)
 
 
-def test_mixed_precision_keeps_the_movies_apart():
-    labels, contexts = np.arange(1, 4001, 63), np.arange(1, 65)[:, None]
-    y = {"movie_id": labels, "sampling_probability": np.full(64, 1e-3, "float32")}
-    losses = []
-    for policy in "float32", "mixed_bfloat16", "mixed_float16":
-        keras.config.set_dtype_policy(policy)
-        try:
-            model = make_model(4000, length=1)
-            outputs = model(contexts, training=True)
-            losses.append(float(model.compute_loss(contexts, y, outputs)))
-            found = vectors(model.candidate_tower, range(4001))
-        finally:
-            keras.config.set_dtype_policy("float32")
-        assert len(np.unique(found, axis=0)) == 4001, policy
-    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=0.01)
+def test_fit_hands_training_on():
+    """A `Dropout` that a reader adds works in `fit`, and there alone."""
+    model, y = make_model(), targets(CONTEXTS[:, 0])
+    model.query_model.add(keras.layers.Dropout(0.9))
+    model.compile(keras.optimizers.SGD(0.0), model.loss)
+    losses = [model.evaluate(CONTEXTS, y, verbose=0) for _ in range(2)]
+    fitted = model.fit(CONTEXTS, y, verbose=0).history["loss"][0]
+    assert losses[0] == losses[1] != pytest.approx(fitted, abs=0.01)
 
 
-def test_saved_and_loaded(tmp_path):
-    """`save`, weights into a new model, and `ModelCheckpoint` with `validation_data`."""
-    names, _ = run(ring(), last="evaluate", NUM_EPOCHS=2, **SMALL)
-    model, contexts = names["model"], names["contexts"]
-    expected = model.predict(contexts, verbose=0)["predictions"]
-    other = names["SequentialRetrievalModel"](30, 64)
-    assert (other.predict(contexts, verbose=0)["predictions"] != expected).any()
-    model.save(tmp_path / "model.keras")
-    model.save_weights(tmp_path / "model.weights.h5")
-    other.load_weights(tmp_path / "model.weights.h5")
-    for loaded in keras.saving.load_model(tmp_path / "model.keras"), other:
-        assert (loaded.predict(contexts, verbose=0)["predictions"] == expected).all()
-
-    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras")
-    more = {"validation_data": names["test_ds"], "callbacks": [checkpoint]}
-    model.fit(names["train_ds"], **more, shuffle=False, verbose=0)
-    found = vectors(
-        keras.saving.load_model(tmp_path / "best.keras").query_tower, contexts
-    )
-    np.testing.assert_allclose(found, vectors(model.query_tower, contexts), atol=1e-6)
+def test_mixed_precision():
+    """4,000 movies stay apart, and the index scores queries in float32."""
+    movies = np.arange(1, 4001, 63)
+    y = {"movie_id": movies, "sampling_probability": np.full(64, 1e-3, "float32")}
+    expected = make_model(4000).evaluate(movies[:, None], y, 64, verbose=0)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = make_model(4000, k=20)
+        loss = model.evaluate(movies[:, None], y, 64, verbose=0)
+        queries = model.predict(movies[:, None], verbose=0)["query_embeddings"]
+        found = keras.ops.convert_to_numpy(model.retrieval(queries))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert loss == pytest.approx(expected, rel=0.01)
+    table = model.candidate_model.get_weights()[0]
+    naive.assert_best(found, np.asarray(queries, "float32") @ table.T, atol=1e-6)
