@@ -50,7 +50,7 @@ print("\\n" + json.dumps({**told, **losses, "end": clock, "results": results}))
 
 def key_of(archive, changes):
     """Returns what a result belongs to: archive, code without prose, and versions."""
-    code = re.sub(r'(?s)""".*?"""|#[^\n]*|\s+', " ", changed(changes))
+    code = re.sub(r'(?s)(""".*?"""|#[^\n]*|\s+)+', " ", changed(changes))
     contents = archive.read_bytes(), code.encode()
     archive, script = (hashlib.sha256(x).hexdigest()[:16] for x in contents)
     return {"archive": archive, "script": script, "versions": VERSIONS}

@@ -48,11 +48,10 @@ def compare(archive):
 def growth():
     """125 ratings of each user, of 10,000 movies, Zipf-like; one epoch."""
     weights = 1 / np.arange(10, 10_010)
+    p = weights / weights.sum()
     for millions in 1, 5:
         size = 8000 * millions, 125
-        movies = np.random.default_rng(0).choice(
-            10_000, size, p=weights / weights.sum()
-        )
+        movies = np.random.default_rng(0).choice(10_000, size, p=p)
         rows = ((u, m, 4, i) for u, own in enumerate(movies) for i, m in enumerate(own))
         with tempfile.TemporaryDirectory() as folder:
             archive = Path(folder, "ratings.zip")

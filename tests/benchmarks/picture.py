@@ -1,11 +1,10 @@
-"""Draws hit_rates.svg, the bars of the README: python tests/benchmarks/picture.py"""
+"""Draws hit_rates.svg, the bars of the README, of results.jsonl and OTHERS' results."""
 
 from statistics import mean
 
 from changes import read_results
 from common import HERE
 
-# From compare.py, and as published.
 OTHERS = {"published recipe": 0.163, "GRU4Rec, published": 0.281, "HSTU-large": 0.329}
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {0}" width="760">'
 STYLE = '<rect width="100%" height="100%" fill="white"/><g font-family="sans-serif">'
