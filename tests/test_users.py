@@ -20,8 +20,11 @@ from changes import CHANGES, CUT
 
 def test_two_runs_print_the_same_and_weights_of_the_rows_do_no_harm():
     y, ones = "((contexts[rows], y))", "((contexts[rows], y, np.ones(len(rows))))"
-    lists = [lists_of(run(ring(), SMALL | x, TITLES)[1]) for x in ({}, {}, {y: ones})]
-    assert lists[0] == lists[1] and lists[0].keys() == lists[2].keys() != set()
+    runs = [run(ring(), SMALL | x, TITLES) for x in ({}, {}, {y: ones})]
+    assert lists_of(runs[0][1]) == lists_of(runs[1][1]) != {}
+    plain, weighted = (runs[i][0]["results"] for i in (0, 2))
+    assert weighted["after the last movie"] == plain["after the last movie"]
+    assert weighted["GRU"] == pytest.approx(plain["GRU"], abs=0.04)  # Two users of 60.
 
 
 def test_each_cell_run_twice():
@@ -62,11 +65,8 @@ def test_own_data(tmp_path):
     assert lists["Watched, the last one last"] == ["Thing 12", "Thing 13", "Thing 14"]
     assert lists["Watched next"] == ["Thing 15"]
     shown = [title or item for item, title in titles.items()]
-    assert {*names["movie_id_to_movie_title"].values()} == {
-        "(not found)",
-        *shown,
-        "sku30",
-    }
+    expected = {"(not found)", *shown, "sku30"}
+    assert {*names["movie_id_to_movie_title"].values()} == expected
 
 
 def test_the_notebook_in_an_empty_folder_with_tensorflow(tmp_path, monkeypatch):
