@@ -5,12 +5,11 @@ import math
 import numpy as np
 
 
-def examples(ratings, max_context_length=10, min_sequence_length=3, min_rating=2):
+def examples(ratings, max_context_length=10, min_sequence_length=3):
     """Returns a list of dicts by user and time, from rows of user, movie, stars, time."""
     history = {}
-    for user, movie, stars, time in ratings:
-        if stars >= min_rating:
-            history.setdefault(user, []).append((time, movie))
+    for user, movie, _, time in ratings:
+        history.setdefault(user, []).append((time, movie))
     result = []
     for user in sorted(history):
         in_order = sorted(history[user], key=lambda watched: watched[0])
@@ -36,11 +35,11 @@ def assert_best(shown, scores, atol=1e-5):
 
 
 def rank(scores, label, seen):
-    """Returns the place of a label among the movies not seen; number 0 is no movie."""
+    """Returns a label's place among the movies not seen; the last one, if it was seen."""
+    if label in seen:
+        return len(scores)
     others = np.ones(len(scores), bool)
-    others[[0, label]] = False
-    if label not in seen:
-        others[seen] = False
+    others[[0, label, *seen]] = False  # Number 0 is no movie.
     return 1 + np.sum(~(scores[others] < scores[label]))
 
 

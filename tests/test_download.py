@@ -1,48 +1,48 @@
-"""The download, from a real web server on this machine, up to the two tables."""
+"""The download, up to the two tables, from an address on this machine."""
 
-import http.server
-import threading
 from contextlib import chdir
-from functools import partial
 
+import keras
 import pytest
-from cells import TITLES, archive_at, archive_of, changed, code_cells, place_of, ring
+from cells import TITLES, archive_of, shop
 from conftest import SAMPLE
-from to_notebook import SCRIPT
+from to_notebook import SCRIPT, archive_at, changed, code_cells, place_of
 
-GOOD = archive_of(ring(), TITLES)
-
-
-@pytest.fixture
-def site(tmp_path):
-    """A folder and the URL at which a web server shows it."""
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+GOOD = archive_of(shop(), {**TITLES, 81: '"Quoted', 82: 'Movie" (2000)'})
+HASH = "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
 
 
-def read(url, folder=SCRIPT.parent):
+def read(settings, folder=SCRIPT.parent):
     """Runs the script up to the two tables; returns their sizes."""
-    cells, names = code_cells(changed(archive_at(url, GOOD))), {}
+    cells, names = code_cells(changed(settings)), {}
     with chdir(folder):
         exec("\n".join(cells[: place_of("read_data", cells) + 1]), names)
     return len(names["ratings_df"]), len(names["movies_df"])
 
 
-@pytest.mark.parametrize("content, reason", [(b"", "404"), (b"Please log in", "hash")])
-def test_an_archive_that_cannot_be_had(site, capsys, content, reason):
-    folder, url = site
-    (folder / "page.zip").write_bytes(content)
-    url = f"{url}/page.zip" if content else f"{url}/none.zip"
-    assert read(url) == (99_997, 9_061)
+@pytest.mark.parametrize("name, reason", [("none", "No such file"), ("page", "hash")])
+def test_an_archive_that_cannot_be_had(tmp_path, capsys, name, reason):
+    archive = tmp_path / f"{name}.zip"
+    settings = archive_at(archive.as_uri(), GOOD)
+    if name == "page":
+        archive.write_text("Please log in")
+    assert read(settings) == (99_997, 9_061)
     printed = capsys.readouterr().out
     assert SAMPLE.name in printed and reason in printed
-    with pytest.raises(FileNotFoundError, match=SAMPLE.name):  # Where there is none.
-        read(url, folder)
-    archive = folder / url.rpartition("/")[2]
+    with pytest.raises(FileNotFoundError, match="ml-1m.zip.*datasets"):
+        read(settings, tmp_path)  # Where there is no sample.
     archive.write_bytes(GOOD)
-    assert read(url) == (900, 30)  # The network is back.
+    assert read(settings) == (3840, 82)  # Now it can be had,
     archive.unlink()
-    assert read(url, folder) == (900, 30)  # It was downloaded once.
+    assert read(settings, tmp_path) == (3840, 82)  # and need not be had again.
+
+
+def test_what_is_asked_for_and_how_it_is_interrupted(monkeypatch):
+    def interrupt(origin, file_hash):
+        assert origin == "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
+        assert file_hash == HASH
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.utils, "get_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        read({})

@@ -1,15 +1,19 @@
-"""Makes a notebook beside the script: python tests/to_notebook.py [--run [ARCHIVE]]
+"""Brings the notebook in tests/ up to date: python tests/to_notebook.py
 
-With --run, in tests/ and with the output of a run, on ARCHIVE or what it downloads.
+It replaces the prose and keeps the output. Changed code needs to run, on what the script
+downloads or on ARCHIVE: python tests/to_notebook.py --run [ARCHIVE [WHAT_IT_IS]]
 """
 
 import json
 import re
 import sys
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parent.parent / "sequential_retrieval.py"
+SOURCE = SCRIPT.read_text(encoding="utf-8")
+NOTEBOOK = SCRIPT.parent / "tests" / "sequential_retrieval.ipynb"
 
 
 def split(source):
@@ -19,6 +23,36 @@ def split(source):
     tags[2::2] = ["code"] * len(tags[2::2])
     cells = zip(tags, (text.strip("\n") for text in texts[::2]))
     return [(kind, text) for kind, text in cells if text]
+
+
+def place_of(name, cells):
+    """Returns the place of the first cell that assigns or defines a name."""
+    defines = re.compile(rf"(?m)^(def |class )?{name}( =|\()").search
+    return [bool(defines(cell)) for cell in cells].index(True)
+
+
+def code_cells(source=SOURCE, after={}):
+    """Returns the cells of code, with more code behind those that define a name."""
+    cells = [text for kind, text in split(source) if kind == "code"]
+    for name, code in after.items():
+        cells[place_of(name, cells)] += f"\n{code}"
+    return cells
+
+
+def changed(settings, source=SOURCE):
+    """Returns the script with other code behind names that it assigns in one line."""
+    for name, code in settings.items():
+        line = f"{name} = {code}"
+        source, count = re.subn(rf"(?m)^{name} = .*$", lambda match: line, source)
+        if count != 1:
+            raise ValueError(f"The script assigns {name} in {count} lines.")
+    return source
+
+
+def archive_at(url, archive):
+    """Returns the settings for another archive, bytes, which is expected at a URL."""
+    known = {"MOVIELENS_1M_URL": url, "MOVIELENS_ZIP_HASH": sha256(archive).hexdigest()}
+    return {name: repr(text) for name, text in known.items()}
 
 
 def to_notebook(source):
@@ -53,26 +87,41 @@ def run(source, folder):
     return [re.sub(r"(?m)^.*[\r\b](?=.)", "", text) for text in texts]
 
 
-def with_output(archive):
-    """Returns the notebook with its output on an archive, or on the script's own."""
-    from cells import SOURCE, archive_at, changed
+def code_of(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
-    notebook, changes = to_notebook(SOURCE), {}
+
+def with_new_output(archive=None, told="MovieLens 1M"):
+    """Returns the notebook with the output of a run, and with what is told of its data."""
+    notebook, settings = to_notebook(SOURCE), {}
     if archive:
-        changes = archive_at(archive.absolute().as_uri(), archive.read_bytes())
-        told = f"{archive.name}, SHA-256 {changes['MOVIELENS_ZIP_HASH']}"
-        notebook["cells"][0]["source"] += f"\n- **Run on:** {told}"
+        content = Path(archive).read_bytes()
+        settings = archive_at(Path(archive).absolute().as_uri(), content)
+        told += f" (SHA-256 {sha256(content).hexdigest()})"
     with tempfile.TemporaryDirectory() as folder:
-        for cell, text in zip(notebook["cells"], run(changed(changes), folder)):
-            stream = {"output_type": "stream", "name": "stdout", "text": text}
-            cell |= {"outputs": [stream]} if text else {}
-    return notebook
+        texts = run(changed(settings), folder)
+    for cell, text in zip(notebook["cells"], texts):
+        stream = {"output_type": "stream", "name": "stdout", "text": text}
+        cell |= {"outputs": [stream]} if text else {}
+    for count, cell in enumerate(code_of(notebook), 1):
+        cell["execution_count"] = count
+    return notebook | {"metadata": {"run_on": told}}
+
+
+def with_old_output():
+    """Returns the notebook with the output of the one in tests/, if its code is this."""
+    old, new = json.loads(NOTEBOOK.read_text("utf-8")), to_notebook(SOURCE)
+    codes = [[cell["source"] for cell in code_of(notebook)] for notebook in (old, new)]
+    if codes[0] != codes[1]:
+        sys.exit("Code has changed: run to_notebook.py --run [ARCHIVE [WHAT_IT_IS]].")
+    for before, after in zip(code_of(old), code_of(new)):
+        after |= {key: before[key] for key in ("outputs", "execution_count")}
+    return new | {"metadata": old["metadata"]}
 
 
 if __name__ == "__main__":
-    notebook, target = to_notebook(SCRIPT.read_text("utf-8")), SCRIPT
-    if sys.argv[1:2] == ["--run"]:
-        notebook = with_output(Path(sys.argv[2]) if sys.argv[2:] else None)
-        target = SCRIPT.parent / "tests" / SCRIPT.name
-    content = json.dumps(notebook, indent=1) + "\n"
-    target.with_suffix(".ipynb").write_text(content, encoding="utf-8")
+    is_run = sys.argv[1:2] == ["--run"]
+    notebook = with_new_output(*sys.argv[2:]) if is_run else with_old_output()
+    told = notebook["metadata"]["run_on"]
+    notebook["cells"][0]["source"] += f"\n- **Run on:** {told}"
+    NOTEBOOK.write_text(json.dumps(notebook, indent=1) + "\n", encoding="utf-8")
