@@ -47,7 +47,8 @@ movie's *score*. The movies with the highest scores are recommended.
 ```
 
 (`B` is the batch size, and 0 means "no movie".) Why two towers? So that the vectors of
-all movies, the *index*, are ready before anybody asks.
+all movies, the *index*, are ready before anybody asks. One network for both would have
+to run for every movie.
 
 ## Setup
 """
@@ -109,8 +110,9 @@ keras.utils.set_random_seed(SEED)
 """
 ## Dataset
 
-[MovieLens 1M](https://grouplens.org/datasets/movielens/1m/) holds a million ratings by
-6,040 people. Without a network, a sample from this script's repository takes its place.
+Let's download and read [MovieLens 1M](https://grouplens.org/datasets/movielens/1m/), a
+million ratings by 6,040 people. Without a network, a sample from this script's
+repository takes its place.
 """
 
 try:
@@ -141,14 +143,14 @@ and the movies' titles.
 print(ratings_df.head(), movies_df[["MovieID", "Title"]].head(), sep="\n\n")
 
 """
-We read a rating as "this user watched this movie then", whatever the stars. Half of the
-ratings come in the same second as the one before, since people tick off lists. Within a
-second, the file has nearly the same order for all users, and a model would learn that.
-So we mix the ratings before we sort them by user and time.
+We read a rating as "this user watched this movie then", whatever the stars, and sort the
+ratings by user and time. But half of them come in the same second as the one before,
+since people tick off lists. Within a second, the file has nearly the same order for all
+users, and a model that learns this order only looks better. So we mix the ratings first.
 """
 
-ratings_df = ratings_df.sample(frac=1, random_state=SEED)
-ratings_df = ratings_df.sort_values(["UserID", "Timestamp"])
+watched_df = ratings_df.sample(frac=1, random_state=SEED)
+watched_df = watched_df.sort_values(["UserID", "Timestamp"])
 
 """
 ### From ratings to examples
@@ -176,18 +178,18 @@ the one that this user watched before it. That is the last column of the context
 `shift(2)` is the column before it.
 """
 
-lengths = ratings_df.groupby("UserID")["UserID"].transform("size")
-ratings_df = ratings_df[lengths >= MIN_SEQUENCE_LENGTH]
+lengths = watched_df.groupby("UserID")["UserID"].transform("size")
+watched_df = watched_df[lengths >= MIN_SEQUENCE_LENGTH]
 
-original_ids = ["(no movie)", *ratings_df["MovieID"].value_counts().index]
+original_ids = ["(no movie)", *watched_df["MovieID"].value_counts().index]
 movies_count = len(original_ids) - 1
 movie_id_to_number = {movie_id: number for number, movie_id in enumerate(original_ids)}
-numbers = ratings_df["MovieID"].map(movie_id_to_number).to_numpy("int32")
+numbers = watched_df["MovieID"].map(movie_id_to_number).to_numpy("int32")
 
-by_user = ratings_df.assign(Number=numbers).groupby("UserID")["Number"]
+by_user = watched_df.assign(Number=numbers).groupby("UserID")["Number"]
 contexts = np.zeros((len(numbers), MAX_CONTEXT_LENGTH), "int32")
-for steps in range(1, MAX_CONTEXT_LENGTH + 1):
-    contexts[:, -steps] = by_user.shift(steps, fill_value=0)
+for offset in range(1, MAX_CONTEXT_LENGTH + 1):
+    contexts[:, -offset] = by_user.shift(offset, fill_value=0)
 position = by_user.cumcount().to_numpy()  # The user's first movie has 0.
 for context, label in zip(contexts[1:4], numbers[1:4]):
     print(context, "->", label)
@@ -201,7 +203,7 @@ watches the third part of a series has most likely seen the second. (Other users
 movies are still in the training.)
 """
 
-is_last = ~ratings_df.duplicated("UserID", keep="last")
+is_last = ~watched_df.duplicated("UserID", keep="last")
 train_rows = np.flatnonzero(~is_last & (position > 0))
 test_rows = np.flatnonzero(is_last & (position > 0))
 print(f"{len(train_rows):,} training and {len(test_rows):,} test examples")
@@ -211,9 +213,9 @@ print(f"{len(train_rows):,} training and {len(test_rows):,} test examples")
 
 The model learns to find a row's own label among all labels of its batch. The others, the
 *in-batch negatives*, are wrong answers that cost nothing. With one user's examples side
-by side, they would be movies that this user does watch, so we mix all rows, and in every
-epoch again. Each label comes with its *sampling probability*, its share among all
-labels.
+by side, these wrong answers would be movies that this very user watches, so we mix all
+rows, and in every epoch again. Each label comes with its *sampling probability*, its
+share among all labels.
 """
 
 label_counts = np.bincount(numbers[train_rows], minlength=movies_count + 1)
@@ -246,11 +248,17 @@ print(f"contexts {x.shape}:\n{x[:3]}\nlabels {y['label'].shape}: {y['label'][:3]
 ### The loss
 
 The scores of a batch form a matrix, with a row for each query and a column for each
-label. Here it is for three examples, as the softmax sees it, and beside it the *one-hot*
-labels, with a 1 at the right answer:
+label. What the softmax sees are *logits*:
 
 ```
-                    scores                   one-hot labels
+logit = score / temperature - log(sampling probability)
+```
+
+Here they are for three examples, and beside them the *one-hot* labels, with a 1 at the
+right answer:
+
+```
+                    logits                   one-hot labels
                  8     3     9                  8  3  9
 query [0 0 5]  10.0   7.9   8.2                 1  0  0
 query [0 2 7]   6.0   9.9   8.7                 0  1  0
@@ -259,31 +267,36 @@ query [4 1 6]   7.0   9.4   7.2                 0  0  1
 
 The right answers are on the diagonal, so the labels are the identity matrix. A softmax
 makes probabilities of each row: of the third, 0.08, 0.83 and 0.09. The loss is minus the
-logarithm of the right one, so training will raise 7.2 and lower 9.4. (Two rows with the
-same label count as wrong for each other. That makes no difference that we can measure.)
+logarithm of the right one, so training will raise 7.2 and lower 9.4. (If two rows have
+the same label, each is wrong for the other. That makes no difference that we can
+measure.)
 
-A movie that is ten times as popular is right ten times as often, but also wrong ten
-times as often, so its popularity cancels out. Scores would only say how much *more*
-likely a movie is after this context than in general. One that follows in 1 of 1,000
-cases here, and in 1 of 100,000 elsewhere, would beat one that follows in 1 of 100
-everywhere.
+The **temperature** of 0.2 makes the scores, which begin close to 0, differ more. This
+matters most where data are few.
 
-So we give rare movies a bonus in training: from each score, we subtract the logarithm of
-the sampling probability ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)).
-With this help, a rare movie's own score comes out lower, and a popular one's higher. We
-recommend without the bonus, by scores that say how likely a movie is. Of the movies
-watched next, 18 % are among the 100 most popular; of our recommendations 24 %, and
-without the correction 5 %.
+The **logarithm** corrects for popularity. Without it, a popular movie is as often a
+wrong answer as a right one, and scores only say how much *more* likely a movie is than
+usual:
 
-Since all scores begin close to 0, we first divide them by a *temperature* of 0.2, which
-makes their differences larger. This matters most where data are few.
+```
+           after this context     in general       score without   score with
+movie A          1 of 100           1 of 100          1 time        1 of 100
+movie B          1 of 1,000         1 of 100,000    100 times       1 of 1,000
+```
+
+A popular movie like A would hardly be recommended. But minus the logarithm of a small
+share is a large number, a bonus for rare movies ([Yi et al.,
+2019](https://doi.org/10.1145/3298689.3346996)). Training makes the sum of score and bonus
+right, so a rare movie's score ends lower, and a popular one's higher. We recommend by the
+score alone. Now 24 % of the recommended movies are among the 100 most popular, and
+without the correction 5 %. (Of the movies watched next, it is 18 %.)
 
 ### The model
 
 Keras calls `build()` once: there the index, `BruteForceRetrieval`, gets the embedding
 table. For each batch, Keras calls `call()`, and hands the result to `compute_loss()` as
-`y_pred`. `mask_zero` makes the GRU skip the padding; cuDNN cannot, where it is in front,
-and is off.
+`y_pred`. `mask_zero` makes the GRU skip the padding. cuDNN wants padding at the end, so it
+is off.
 """
 
 
@@ -367,8 +380,8 @@ The *rank* of a test user's label is its place among all movies that this user h
 watched before, sorted by their scores.
 
 - *HR@10*, the hit rate, is the share of users whose label is among the first ten.
-- *NDCG@10*, normalized discounted cumulative gain, counts a hit as 1 / log2(1 + rank):
-  1 at rank 1, 0.63 at rank 2, 0.29 at rank 10.
+- *NDCG@10*, normalized discounted cumulative gain, counts a hit less, the lower it is: 1
+  at rank 1, 0.63 at rank 2, 0.29 at rank 10.
 
 With three users whose labels have ranks 1, 4 and 15, HR@10 is 2/3 = 0.667, and NDCG@10
 is (1 + 0.43 + 0) / 3 = 0.477.
@@ -386,7 +399,7 @@ def evaluate(score, rows, k):
     for part in np.array_split(rows, len(rows) // 256 + 1):
         for row, scores in zip(part, score(contexts[part])):
             scores[[0, *history(row)]] = -np.inf
-            ranks.append(np.sum(~(scores < scores[numbers[row]])))  # Ties count, too.
+            ranks.append(np.sum(~(scores < scores[numbers[row]])))  # Ties and NaN, too.
     ranks = np.array(ranks)
     return np.mean(ranks <= k), np.mean((ranks <= k) / np.log2(1 + ranks))
 
@@ -437,10 +450,11 @@ print(pd.DataFrame(results, index=[f"HR@{TOP_K}", f"NDCG@{TOP_K}"]).T.round(3))
 """
 On MovieLens 1M, the ten most popular movies hit 4 % of the labels, counting hits 19 %,
 and the GRU 29 %, or 20 % with shuffled contexts. (The sample gives 4, 8, 12 and 10 %.)
-Published models hit [25](https://arxiv.org/abs/2309.07602) to [33
-%](https://arxiv.org/abs/2402.17152). Where the last movie is alone in its second, the
-GRU hits 20 %, and counting 12 %. Where it is one of a list that somebody ticked off, the
-GRU hits 40 %.
+Published models hit [25](https://arxiv.org/abs/2309.07602) to
+[33](https://arxiv.org/abs/2402.17152) %.
+
+How hard was the test? Where the label is one of a list that somebody ticked off in one
+second, the GRU hits 40 %. Where it stands alone, it hits 20 %, and counting 12 %.
 
 ## Making predictions
 
@@ -461,8 +475,8 @@ def print_titles(heading, numbers):
 
 
 """
-`model.predict()` calls the index and returns the short list. As in the evaluation, we
-leave out what the user has watched, and take the first ten of the others.
+`model.predict()` calls the index and returns the short list. From it we leave out what
+the user has watched, as in the evaluation, and take the first ten.
 """
 
 
@@ -530,7 +544,7 @@ nothing. To keep the test out of the choice, we counted the hits on each user's
 second-to-last movie, with this line after the sorting:
 
 ```
-ratings_df = ratings_df[ratings_df.duplicated("UserID", keep="last")]
+watched_df = watched_df[watched_df.duplicated("UserID", keep="last")]
 ```
 
 | `ml-1m`, validation | hits | time |

@@ -21,7 +21,7 @@ def test_examples_equal_those_of_a_loop(seed):
     drawn = [rng.integers(1, 30, len(users)), rng.choice([0.5, 1.5, 2, 5], len(users))]
     ratings = [*zip(users, *drawn, rng.integers(0, 9, len(users)))]
     names, _ = run(ratings, until=MODEL)
-    ordered = [*names["ratings_df"].itertuples(index=False, name=None)]
+    ordered = [*names["watched_df"].itertuples(index=False, name=None)]
     assert [row[::3] for row in ordered] == sorted(row[::3] for row in ordered)
     counts = Counter(row[0] for row in ratings)
     assert sorted(ordered) == sorted(row for row in ratings if counts[row[0]] >= 3)

@@ -124,7 +124,7 @@ def test_own_times(times, tmp_path):
     orders = pd.DataFrame(rows[::-1], columns=["user", "item", "time"])
     products = pd.DataFrame({"item": [0], "title": ["Thing"]})
     names, _ = read_own(tmp_path, orders, products, until="train_ds")
-    assert names["ratings_df"]["MovieID"].tolist() == ["0", "1", "2"] * 2
+    assert names["watched_df"]["MovieID"].tolist() == ["0", "1", "2"] * 2
     with pytest.raises(ValueError):
         read_own(tmp_path, orders.replace(times[0], "13.1.2019"), products)
 

@@ -76,14 +76,14 @@ def machine():
 
 def look_at(names):
     """Returns results, also of parts of the test, and shares of the data and the lists."""
-    rows, numbers, ratings = (names[x] for x in ("test_rows", "numbers", "ratings_df"))
+    rows, numbers, watched = (names[x] for x in ("test_rows", "numbers", "watched_df"))
     results, methods = dict(names["results"]), names["methods"]
-    shared = ratings.duplicated(["UserID", "Timestamp"], keep=False).to_numpy()[rows]
+    shared = watched.duplicated(["UserID", "Timestamp"], keep=False).to_numpy()[rows]
     for name in "after the last movie", "GRU":
         for part, those in ("alone", ~shared), ("in a list", shared):
             found = names["evaluate"](methods[name], rows[those], 10)
             results[f"{name}, last movie {part}"] = found
-    gaps = ratings.groupby("UserID")["Timestamp"].diff().dropna()
+    gaps = watched.groupby("UserID")["Timestamp"].diff().dropna()
     batches = [y["label"] for _, y in names["train_ds"].take(100).as_numpy_iterator()]
     found = names["model"].predict(names["contexts"][rows], verbose=0)["predictions"]
     lists = [
