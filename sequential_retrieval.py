@@ -247,15 +247,9 @@ print(f"contexts {x.shape}:\n{x[:3]}\nlabels {y['label'].shape}: {y['label'][:3]
 
 ### The loss
 
-The scores of a batch form a matrix, with a row for each query and a column for each
-label. What the softmax sees are *logits*:
-
-```
-logit = score / temperature - log(sampling probability)
-```
-
-Here they are for three examples, and beside them the *one-hot* labels, with a 1 at the
-right answer:
+The scores of a batch become a matrix of *logits*, with a row for each query and a column
+for each label. Here it is for three examples, and beside it the *one-hot* labels, with a
+1 at the right answer:
 
 ```
                     logits                   one-hot labels
@@ -267,36 +261,34 @@ query [4 1 6]   7.0   9.4   7.2                 0  0  1
 
 The right answers are on the diagonal, so the labels are the identity matrix. A softmax
 makes probabilities of each row: of the third, 0.08, 0.83 and 0.09. The loss is minus the
-logarithm of the right one, so training will raise 7.2 and lower 9.4. (If two rows have
-the same label, each is wrong for the other. That makes no difference that we can
-measure.)
-
-The **temperature** of 0.2 makes the scores, which begin close to 0, differ more. This
-matters most where data are few.
-
-The **logarithm** corrects for popularity. Without it, a popular movie is as often a
-wrong answer as a right one, and scores only say how much *more* likely a movie is than
-usual:
+logarithm of the right one, so training will raise 7.2 and lower 9.4. (Two rows with the
+same label do no harm that we can measure.) And how does a score become a logit?
 
 ```
-           after this context     in general       score without   score with
-movie A          1 of 100           1 of 100          1 time        1 of 100
-movie B          1 of 1,000         1 of 100,000    100 times       1 of 1,000
+logit = score / temperature - log(sampling probability)
 ```
 
-A popular movie like A would hardly be recommended. But minus the logarithm of a small
-share is a large number, a bonus for rare movies ([Yi et al.,
-2019](https://doi.org/10.1145/3298689.3346996)). Training makes the sum of score and bonus
-right, so a rare movie's score ends lower, and a popular one's higher. We recommend by the
-score alone. Now 24 % of the recommended movies are among the 100 most popular, and
-without the correction 5 %. (Of the movies watched next, it is 18 %.)
+Scores begin close to 0. Dividing them by a **temperature** of 0.2 makes them differ more,
+which matters most where data are few.
+
+The **logarithm** corrects for popularity. Popular movies are wrong answers in many
+batches, so without it the model would learn to avoid them. Its scores would say how much
+*more* likely a movie is than usual. One that follows in 1 of 1,000 cases here and in 1
+of 100,000 in general is 100 times as likely as usual, and would beat one that follows in
+1 of 100 cases, here and in general.
+
+Minus the logarithm of a movie's share is a bonus, and the rarer the movie, the larger it
+is ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)). To come out right with
+this bonus, the scores of rare movies have to be lower, and those of popular ones higher.
+When we recommend, we leave the bonus out, and the scores say how likely a movie is. This
+brings popular movies back: 24 % of our recommendations are among the 100 most popular,
+and 5 % without the correction. (Of the movies watched next, it is 18 %.)
 
 ### The model
 
 Keras calls `build()` once: there the index, `BruteForceRetrieval`, gets the embedding
 table. For each batch, Keras calls `call()`, and hands the result to `compute_loss()` as
-`y_pred`. `mask_zero` makes the GRU skip the padding. cuDNN wants padding at the end, so it
-is off.
+`y_pred`. `mask_zero` makes the GRU skip the padding.
 """
 
 
@@ -319,6 +311,7 @@ class SequentialRetrievalModel(keras.Model):
         self.k = k
         table = layers.Embedding(movies_count + 1, embedding_dimension, mask_zero=True)
         inputs = keras.Input((None,), dtype="int32")
+        # cuDNN wants padding at the end.
         gru = layers.GRU(embedding_dimension, use_cudnn=False)
         self.query_model = keras.Sequential([inputs, table, gru])
         self.candidate_model = table

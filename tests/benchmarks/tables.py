@@ -1,8 +1,8 @@
 """Prints the tables of all pages from results.jsonl, as Markdown. It runs nothing.
 
 python tests/benchmarks/tables.py, or with --picture, which prints hit_rates.svg instead.
-Figures are means over the seeds. What was measured on another archive than ours stands
-below our row, with its hash.
+Figures are means over the seeds. What was measured on another archive than ours, or with
+another Keras, stands below our row and says so.
 """
 
 import json
@@ -41,11 +41,11 @@ def read_runs():
     runs, ours = {}, {}
     for line in RESULTS.read_text("utf-8").splitlines():
         row = json.loads(line)
-        on, change, archive = row["on"], row["change"], row.get("archive", "")
+        on, change, versions = row["on"], row["change"], row.get("versions")
         if change in CHANGES and row["code"] != hash_of_code(on, change):
             print("Of an older script:", on, change, row["seed"], file=sys.stderr)
-        ours.setdefault(row["data"], archive)
-        other = "" if archive in ("", ours[row["data"]]) else f" ({archive[:8]})"
+        about = versions and f" ({row['archive'][:8]}, {versions[:13].strip()})"
+        other = "" if about in (None, ours.setdefault(row["data"], about)) else about
         found = [(x, dict(zip(METRICS, pair))) for x, pair in row["results"].items()]
         found += [(x, {"share": share}) for x, share in row.get("shares", {}).items()]
         for label, values in found:
