@@ -63,7 +63,7 @@ The backend is JAX. TensorFlow is only here for `tf.data`, and leaves JAX the GP
 
 import os
 
-os.environ.setdefault("KERAS_BACKEND", "jax")  # Or "tensorflow", or "torch".
+os.environ.setdefault("KERAS_BACKEND", "jax")  # Or "tensorflow".
 
 import collections
 import io
@@ -442,12 +442,13 @@ print(pd.DataFrame(results, index=[f"HR@{TOP_K}", f"NDCG@{TOP_K}"]).T.round(3))
 
 """
 On MovieLens 1M, the ten most popular movies hit 4 % of the labels, counting hits 19 %,
-and the GRU 29 %, or 20 % with shuffled contexts. (The sample gives 4, 8, 12 and 10 %.)
+and the GRU 29 %, or about 20 % with shuffled contexts. (The sample gives 4, 8, 12 and
+10 %.)
 Published models hit [25](https://arxiv.org/abs/2309.07602) to
 [33](https://arxiv.org/abs/2402.17152) %.
 
 How hard was the test? Where the label is one of a list that somebody ticked off in one
-second, the GRU hits 40 %. Where it stands alone, it hits 20 %, and counting 12 %.
+second, the GRU hits 40 %. Where it stands alone, it hits 20 %, and counting 13 %.
 
 ## Making predictions
 

@@ -59,8 +59,7 @@ def archive_of(ratings, titles, folder="ml-1m"):
     with zipfile.ZipFile(file, "w") as archive:
         for name, rows in ("ratings", ratings), ("movies", movies):
             lines = "\n".join("::".join(map(str, row)) for row in rows)
-            entry = zipfile.ZipInfo(f"{folder}/{name}.dat")  # Without today's date.
-            archive.writestr(entry, lines.encode("latin-1"))
+            archive.writestr(f"{folder}/{name}.dat", lines.encode("latin-1"))
     return file.getvalue()
 
 
@@ -72,17 +71,15 @@ def lists_of(printed):
 
 def results_of(printed):
     """Returns HR@10 and NDCG@10 of the methods, as printed in a table."""
-    head, *rows = re.search(r"(?m)^ +HR@.*\n(?:.+\n){4}", printed)[0].splitlines()
-    place = [head.split().index(metric) + 1 for metric in ("HR@10", "NDCG@10")]
-    rows = [re.split(r"  +", line) for line in rows]
-    return {row[0]: tuple(float(row[i]) for i in place) for row in rows}
+    rows = re.findall(r"(?m)^(\S.*?) +([01]\.\d+) +([01]\.\d+)", printed)
+    return {method: (float(hr), float(ndcg)) for method, hr, ndcg in rows}
 
 
 def readme_lines(word):
     """Returns the README's block of Python with this word."""
     readme = (SCRIPT.parent / "README.md").read_text(encoding="utf-8")
-    (block,) = [x for x in re.findall(r"(?s)```python\n(.*?)```", readme) if word in x]
-    return block
+    blocks = re.findall(r"(?s)```python\n(.*?)```", readme)
+    return next(block for block in blocks if word in block)
 
 
 def serving(watched):

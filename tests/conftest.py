@@ -44,16 +44,13 @@ def begun(tmp_path_factory):
     ratings, movies = ([line.split("::") for line in part] for part in lines)
     ratings.sort(key=lambda row: int(row[3]))
     ratings = [(int(u), int(m), float(s), i) for i, (u, m, s, _) in enumerate(ratings)]
-    titles = {
-        int(movie): f"{title} {movie}" for movie, title, _ in movies
-    }  # Once each.
+    titles = {int(i): f"{title} {i}" for i, title, _ in movies}  # Each once.
     folder = tmp_path_factory.mktemp("run")
     source = changed(keep("sample.zip", ratings, titles)) + TELL_BACKEND
     (folder / "script.py").write_text(source, encoding="utf-8")
     env = {name: text for name, text in os.environ.items() if name != "KERAS_BACKEND"}
-    with open(folder / "printed.txt", "w") as out:
-        options = {"cwd": folder, "env": env, "stdout": out}
-        process = subprocess.Popen([sys.executable, "script.py"], **options)
+    options = {"cwd": folder, "env": env, "stdout": (folder / "printed.txt").open("w")}
+    process = subprocess.Popen([sys.executable, "script.py"], **options)
     yield SimpleNamespace(**locals())
     process.kill()
 
@@ -63,10 +60,3 @@ def finished(begun):
     assert begun.process.wait() == 0
     begun.printed = (begun.folder / "printed.txt").read_text()
     return begun
-
-
-@pytest.fixture(scope="session", autouse=True)
-def begin_early(request):
-    """Lets it run beside the first tests, where some test wants its output."""
-    if any("finished" in item.fixturenames for item in request.session.items):
-        request.getfixturevalue("begun")

@@ -8,6 +8,7 @@ from cells import TITLES, archive_of, shop
 from conftest import SAMPLE
 from to_notebook import SCRIPT, archive_at, changed, code_cells, place_of
 
+pytestmark = pytest.mark.usefixtures("begun")  # It runs beside the first tests.
 GOOD = archive_of(shop(), {**TITLES, 81: '"Quoted', 82: 'Movie" (2000)'})
 HASH = "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
 

@@ -2,11 +2,8 @@
 
 import json
 import re
-import subprocess
-import sys
 from types import SimpleNamespace
 
-import keras
 import naive
 import numpy as np
 import pytest
@@ -19,12 +16,12 @@ MINE += ["Cinderella (1950) 1022", "Dumbo (1941) 1029"]
 
 @pytest.fixture(scope="module")
 def saved(finished):
-    """What the run left, the model and the movies' own ids, and what follows from it."""
-    cells = code_cells()
-    model_cell = cells[place_of("SequentialRetrievalModel", cells)]
-    execute([cells[0], model_cell], {})
-    model = keras.saving.load_model(finished.folder / "sequential_retrieval.keras")
-    ids = json.loads((finished.folder / "sequential_retrieval.json").read_text())
+    """What the README's lines for another program make of what the run left, and more."""
+    cells, names = code_cells(), {}
+    first_user = [movie for user, movie, *_ in finished.ratings if user == 1]
+    cells = [cells[0], cells[place_of("SequentialRetrievalModel", cells)]]
+    served = execute([*cells, serving(first_user[:-1])], names, finished.folder)
+    model, ids = names["model"], names["ids"]
     numbers = {movie: number for number, movie in enumerate(ids)}
     rows = [(user, numbers[movie], s, t) for user, movie, s, t in finished.ratings]
     examples, title_of = naive.examples(rows), [finished.titles.get(x) for x in ids]
@@ -45,9 +42,7 @@ def assert_best_titles(titles, scores, seen, title_of):
 def test_the_model_is_good(finished):
     """Five seeds: the GRU hit X to Y, counting Z, popular W."""
     assert "Computed by jax" in finished.printed
-    rates = {
-        name: hit_rate for name, (hit_rate, _) in results_of(finished.printed).items()
-    }
+    rates = {name: rate for name, (rate, _) in results_of(finished.printed).items()}
     assert rates["GRU"] > max(0.1, 1.2 * rates["after the last movie"])
     assert rates["after the last movie"] > 1.2 * rates["most popular"]
 
@@ -98,14 +93,15 @@ def test_results(finished, saved):
 
 
 def test_lists(saved):
-    """Of the first user, twice, and of the four titles of one's own."""
+    """Of the first user, twice, and served; and of the four titles of one's own."""
     first, lists, title_of = saved.test[0], saved.lists, saved.title_of
-    assert lists["Watched, the last one last"] == [
-        title_of[i] for i in first["seen"][-10:]
-    ]
+    watched = [title_of[number] for number in first["seen"][-10:]]
+    assert lists["Watched, the last one last"] == watched
     assert lists["Watched next"] == [title_of[first["label"]]]
     assert_best_titles(lists["Recommended"], saved.scores[0], first["seen"], title_of)
     assert lists["Recommended again"] == lists["Recommended"][:3]
+    served = [title_of[saved.numbers[movie]] for movie in json.loads(saved.served)]
+    assert served == lists["Recommended"]
     assert lists["You watched"] == MINE
     mine = [title_of.index(title) for title in MINE]
     scores = naive.scores(saved.model, np.array([mine]))[0]
@@ -113,14 +109,3 @@ def test_lists(saved):
     short_lists = saved.model.predict(saved.contexts, verbose=0)["predictions"]
     assert short_lists.shape == (len(saved.test), 100)
     naive.assert_best(short_lists, saved.scores)
-
-
-def test_serving_in_another_program(finished, saved):
-    """The README's lines, in a process that has the class and nothing else."""
-    seen = [saved.ids[number] for number in saved.test[0]["seen"]]
-    imports = "import keras, keras_rs\nfrom keras import layers, ops"
-    program = "\n".join([imports, saved.model_cell, serving(seen)])
-    command = [sys.executable, "-c", program]
-    printed = subprocess.check_output(command, cwd=finished.folder, text=True)
-    shown = [finished.titles[movie] for movie in json.loads(printed.splitlines()[-1])]
-    assert shown == saved.lists["Recommended"]

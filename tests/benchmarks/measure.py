@@ -65,12 +65,11 @@ def hash_of_code(on, change):
 def machine():
     info, affinity = Path("/proc/cpuinfo"), getattr(os, "sched_getaffinity", None)
     found = re.search("model name.*: (.*)", info.read_text()) if info.exists() else None
+    gpu = subprocess.getoutput("nvidia-smi -L") if shutil.which("nvidia-smi") else ""
     return {
         "processor": found[1] if found else platform.processor(),
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
-        "gpu": (
-            subprocess.getoutput("nvidia-smi -L") if shutil.which("nvidia-smi") else ""
-        ),
+        "gpu": gpu,
     }
 
 
