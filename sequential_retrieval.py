@@ -82,7 +82,7 @@ if keras.backend.backend() != "tensorflow":
     tf.config.set_visible_devices([], "GPU")
 
 """
-Here are all hyperparameters.
+Here are the hyperparameters.
 """
 
 MOVIELENS_1M_URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
@@ -111,8 +111,8 @@ keras.utils.set_random_seed(SEED)
 ## Dataset
 
 Let's download and read [MovieLens 1M](https://grouplens.org/datasets/movielens/1m/), a
-million ratings by 6,040 people. Without a network, a sample from this script's
-repository takes its place.
+million ratings by 6,040 people. Without a network, a smaller MovieLens data set from
+this script's repository takes its place.
 """
 
 try:
@@ -248,8 +248,8 @@ print(f"contexts {x.shape}:\n{x[:3]}\nlabels {y['label'].shape}: {y['label'][:3]
 ### The loss
 
 The scores of a batch become a matrix of *logits*, with a row for each query and a column
-for each label. Here it is for three examples, and beside it the *one-hot* labels, with a
-1 at the right answer:
+for each label. Here is one for three examples, beside the *one-hot* labels, with a 1 at
+the right answer:
 
 ```
                     logits                   one-hot labels
@@ -268,21 +268,23 @@ same label do no harm that we can measure.) And how does a score become a logit?
 logit = score / temperature - log(sampling probability)
 ```
 
-Scores begin close to 0. Dividing them by a **temperature** of 0.2 makes them differ more,
-which matters most where data are few.
+Scores begin close to 0. A **temperature** of 0.2 makes them differ more, which matters
+most where data are few.
 
 The **logarithm** corrects for popularity. Popular movies are wrong answers in many
-batches, so without it the model would learn to avoid them. Its scores would say how much
-*more* likely a movie is than usual. One that follows in 1 of 1,000 cases here and in 1
-of 100,000 in general is 100 times as likely as usual, and would beat one that follows in
-1 of 100 cases, here and in general.
+batches, so without it the model would learn to avoid them: scores would say how much
+*more* likely a movie is after this context than after others. Say movie A follows this
+context in 1 of 100 cases, and others as often; movie B follows this one in 1 of 1,000
+cases, and others in 1 of 100,000. Then B, 100 times as likely as usual, would beat A,
+which is ten times as likely as B.
 
-Minus the logarithm of a movie's share is a bonus, and the rarer the movie, the larger it
-is ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)). To come out right with
-this bonus, the scores of rare movies have to be lower, and those of popular ones higher.
-When we recommend, we leave the bonus out, and the scores say how likely a movie is. This
-brings popular movies back: 24 % of our recommendations are among the 100 most popular,
-and 5 % without the correction. (Of the movies watched next, it is 18 %.)
+Minus the logarithm of a movie's share is a bonus for rare movies: 4.6 for A, 11.5 for B
+([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)). What the bonus gives to B's
+logit, training takes from B's score. So the scores of rare movies come out lower, and
+those of popular movies higher. When we recommend, we leave the bonus out, and the scores
+say how likely a movie is: A beats B. This brings popular movies back: 24 % of our
+recommendations are among the 100 most popular, and 5 % without the correction. (Of the
+movies watched next, it is 18 %.)
 
 ### The model
 
@@ -311,7 +313,7 @@ class SequentialRetrievalModel(keras.Model):
         self.k = k
         table = layers.Embedding(movies_count + 1, embedding_dimension, mask_zero=True)
         inputs = keras.Input((None,), dtype="int32")
-        # cuDNN wants padding at the end.
+        # TensorFlow's cuDNN wants padding at the end.
         gru = layers.GRU(embedding_dimension, use_cudnn=False)
         self.query_model = keras.Sequential([inputs, table, gru])
         self.candidate_model = table
@@ -373,8 +375,8 @@ The *rank* of a test user's label is its place among all movies that this user h
 watched before, sorted by their scores.
 
 - *HR@10*, the hit rate, is the share of users whose label is among the first ten.
-- *NDCG@10*, normalized discounted cumulative gain, counts a hit less, the lower it is: 1
-  at rank 1, 0.63 at rank 2, 0.29 at rank 10.
+- *NDCG@10*, normalized discounted cumulative gain, counts a hit as 1 / log2(1 + rank):
+  1 at rank 1, then 0.63, 0.5, 0.43 and so on.
 
 With three users whose labels have ranks 1, 4 and 15, HR@10 is 2/3 = 0.667, and NDCG@10
 is (1 + 0.43 + 0) / 3 = 0.477.
@@ -445,7 +447,8 @@ On MovieLens 1M, the ten most popular movies hit 4 % of the labels, counting hit
 and the GRU 29 %, or about 20 % with shuffled contexts. (The sample gives 4, 8, 12 and
 10 %.)
 Published models hit [25](https://arxiv.org/abs/2309.07602) to
-[33](https://arxiv.org/abs/2402.17152) %.
+[33](https://arxiv.org/abs/2402.17152) %, with longer contexts, and with ratings of one
+second in the file's order.
 
 How hard was the test? Where the label is one of a list that somebody ticked off in one
 second, the GRU hits 40 %. Where it stands alone, it hits 20 %, and counting 13 %.
