@@ -57,6 +57,6 @@ def begun(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(begun):
-    assert begun.process.wait() == 0
+    assert begun.process.wait(timeout=300) == 0
     begun.printed = (begun.folder / "printed.txt").read_text()
     return begun

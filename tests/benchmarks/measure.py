@@ -159,7 +159,7 @@ def measure(archive, only):
             key |= known | {"code": hash_of_code(on, change)}
             is_known = any(key.items() <= row.items() for row in rows)
             keys += [key] if change in (only or changes) and not is_known else []
-    seconds = {row["change"]: row["seconds"] for row in rows if row["data"] == data}
+    seconds = {x["change"]: x.get("seconds", 0) for x in rows if x["data"] == data}
     minutes = sum(seconds.get(key["change"], 90) for key in keys) / 60
     print(f"{len(keys)} runs are missing, about {minutes:.0f} minutes.", flush=True)
     for key in keys:

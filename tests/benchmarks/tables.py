@@ -2,7 +2,7 @@
 
 python tests/benchmarks/tables.py, or with --picture, which prints hit_rates.svg instead.
 Figures are means over the seeds. What was measured on another archive than ours, or with
-another Keras, stands below our row and says so.
+other versions, stands below our row and says so.
 """
 
 import json
@@ -44,7 +44,7 @@ def read_runs():
         on, change, versions = row["on"], row["change"], row.get("versions")
         if change in CHANGES and row["code"] != hash_of_code(on, change):
             print("Of an older script:", on, change, row["seed"], file=sys.stderr)
-        about = versions and f" ({row['archive'][:8]}, {versions[:13].strip()})"
+        about = versions and f" ({row['archive'][:8]}, {versions})"
         other = "" if about in (None, ours.setdefault(row["data"], about)) else about
         found = [(x, dict(zip(METRICS, pair))) for x, pair in row["results"].items()]
         found += [(x, {"share": share}) for x, share in row.get("shares", {}).items()]
