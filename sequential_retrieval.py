@@ -541,9 +541,10 @@ print_titles("Recommended again:", recommend(loaded, context, seen, k=3))
 """
 ## What matters, and what to try
 
-Each row is one change, a mean of three runs, relative to the first row; 2 % mean
-nothing. To keep the test out of the choice, we counted the hits on each user's
-second-to-last movie. This line, at the end of the cell that sorts, makes it the last:
+Each row is one change, a mean of three runs, relative to the first row; less
+than 2 % mean nothing. To keep the test out of the choice, we counted the hits on each
+user's second-to-last movie. This line, at the end of the cell that sorts, makes it the
+last:
 
 ```
 watched_df = watched_df[watched_df.duplicated("UserID", keep="last")]
