@@ -560,7 +560,7 @@ watched_df = watched_df[watched_df.duplicated("UserID", keep="last")]
 | MAX_CONTEXT_LENGTH = 20 | 1.02 | 1.7 |
 | EMBEDDING_DIM = 128 | 1.04 | 2.5 |
 
-Fewer data want more epochs. From here, a *ranking* model can sort the short list,
+Fewer data may want more epochs. From here, a *ranking* model can sort the short list,
 [SASRec](/keras_rs/examples/sas_rec/) reads the context with attention, and
 [ScaNN](/keras_rs/examples/scann/) searches millions of movies.
 """

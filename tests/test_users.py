@@ -18,7 +18,7 @@ from cells import serving, shop
 from conftest import TELL_BACKEND, keep
 from to_notebook import SOURCE, changed, code_cells, place_of
 
-TRAINED = {"BATCH_SIZE": 64, "NUM_EPOCHS": 6}
+TRAINED = {"BATCH_SIZE": 64}
 MINE = [TITLES[movie] for movie in [*range(1, 7), *range(41, 46), 10]]
 
 

@@ -40,7 +40,7 @@ def assert_best_titles(titles, scores, seen, title_of):
 
 
 def test_the_model_is_good(finished):
-    """Five seeds: the GRU hit X to Y, counting Z, popular W."""
+    """With five seeds, the GRU hit 0.109 to 0.139, counting 0.080, popular 0.037."""
     assert "Computed by jax" in finished.printed
     rates = {name: rate for name, (rate, _) in results_of(finished.printed).items()}
     assert rates["GRU"] > max(0.1, 1.2 * rates["after the last movie"])
