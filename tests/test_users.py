@@ -67,7 +67,7 @@ IDS = {"zeros": "{:010}".format, "UUIDs": lambda m: str(UUID(int=m)), "numbers":
 @pytest.mark.parametrize("form", IDS)
 def test_own_ids_and_titles(form, untrained, tmp_path):
     """Holes, another column, titles that are numbers, missing or twice; and serving."""
-    rows = [(f"2026-01-{10 + i}", IDS[form](m), f"u{u}") for u, m, _, i in shop(60)]
+    rows = [(f"2026-01-{10 + i}", IDS[form](m), f"u{u}") for u, m, _, i in shop(60, 8)]
     day, item, user = rows[0]
     holes = [(day, None, user), (None, item, user), (day, item, None)]
     orders = pd.DataFrame(rows + holes, columns=["time", "item", "user"])
@@ -115,8 +115,8 @@ def test_the_notebook_in_an_empty_folder_with_tensorflow(tmp_path, monkeypatch):
 
 
 def test_two_devices(tmp_path):
-    """With the lines of the README, before the model and after `fit`."""
-    cells = code_cells(changed(keep("devices.zip", shop(), TITLES) | TRAINED))
+    """With the lines of the README, before the model and after `fit`; odd last batches."""
+    cells = code_cells(changed(keep("odd.zip", shop(321)[:-1], TITLES) | TRAINED))
     fit = place_of("model", cells)
     *before, after = readme_lines("distribution").splitlines()
     count = "print(len(model.weights[0].value.devices()), 'devices')"
