@@ -17,12 +17,13 @@ movie. On MovieLens 1M, its ten recommendations contain the next movie for 29 % 
 users; the ten most popular movies do for 4 %.
 
 We train two networks, called *towers*, as in [basic
-retrieval](/keras_rs/examples/basic_retrieval/). The *candidate tower* is an *embedding*:
-a table with a row of 64 numbers, a vector, for each movie. The *query tower* looks up
-the movies watched in the same table. A recurrent network, the gated recurrent unit (GRU)
-of [GRU4Rec](https://arxiv.org/abs/1511.06939), reads their vectors one after the other
-and makes one vector of them, the *query*. Its dot product with a movie's vector is the
-movie's *score*. The movies with the highest scores are recommended.
+retrieval](/keras_rs/examples/basic_retrieval/). The *candidate tower* is an
+*embedding*: a table with a row of 64 numbers, a vector, for each movie. The *query
+tower* looks up the movies watched in the same table. A recurrent network, the gated
+recurrent unit (GRU) of [GRU4Rec](https://arxiv.org/abs/1511.06939), reads their vectors
+one after the other and makes one vector of them, the *query*. Its dot product with a
+movie's vector is the movie's *score*. The movies with the highest scores are
+recommended.
 
 ```
            query tower                         candidate tower
@@ -136,17 +137,18 @@ ratings_df = read_data(folder / "ratings.dat", RATINGS_DATA_COLUMNS)
 movies_df = read_data(folder / "movies.dat", MOVIES_DATA_COLUMNS)
 
 """
-For your own data, replace the cell above. The rest needs `UserID`, `MovieID`, `Timestamp`
-and the movies' titles.
+For your own data, replace the cell above. The rest needs `UserID`, `MovieID`,
+`Timestamp` and the movies' titles.
 """
 
 print(ratings_df.head(), movies_df[["MovieID", "Title"]].head(), sep="\n\n")
 
 """
-We read a rating as "this user watched this movie then", whatever the stars, and sort the
-ratings by user and time. But half of them come in the same second as the one before,
-since people tick off lists. Within a second, the file has nearly the same order for all
-users, and a model that learns this order only looks better. So we mix the ratings first.
+We read a rating as "this user watched this movie then", whatever the stars, and sort
+the ratings by user and time. But half of them come in the same second as the one
+before, since people tick off lists. Within a second, the file has nearly the same order
+for all users, and a model that learns this order looks better than it is. So we mix the
+ratings first.
 """
 
 watched_df = ratings_df.sample(frac=1, random_state=SEED)
@@ -173,8 +175,8 @@ A user who watched the movies 5, 8, 3, 9 and 6, with contexts of three:
 [8 3 9] -> 6
 ```
 
-We number the movies from 1, the most popular one. Then `shift(1)` puts beside each movie
-the one that this user watched before it. That is the last column of the contexts;
+We number the movies from 1, the most popular one. Then `shift(1)` puts beside each
+movie the one that this user watched before it. That is the last column of the contexts;
 `shift(2)` is the column before it.
 """
 
@@ -198,9 +200,9 @@ for context, label in zip(contexts[1:4], numbers[1:4]):
 ### Training and test
 
 Each user's last example is for the test. With a random test, the training would hold
-later movies of the same user, and these give the earlier ones away (*data leakage*): who
-watches the third part of a series has most likely seen the second. (Other users' later
-movies are still in the training.)
+later movies of the same user, and these give the earlier ones away (*data leakage*):
+who watches the third part of a series has most likely seen the second. (Other users'
+later movies are still in the training.)
 """
 
 is_last = ~watched_df.duplicated("UserID", keep="last")
@@ -211,11 +213,11 @@ print(f"{len(train_rows):,} training and {len(test_rows):,} test examples")
 """
 ### Batches
 
-The model learns to find a row's own label among all labels of its batch. The others, the
-*in-batch negatives*, are wrong answers that cost nothing. With one user's examples side
-by side, these wrong answers would be movies that this very user watches, so we mix all
-rows, and in every epoch again. Each label comes with its *sampling probability*, its
-share among all labels.
+The model learns to find a row's own label among all labels of its batch. The others,
+the *in-batch negatives*, are wrong answers that cost nothing. With one user's examples
+side by side, these wrong answers would be movies that this very user watches, so we mix
+all rows, and nearby rows again in every epoch. Each label comes with its *sampling
+probability*, its share among the training labels.
 """
 
 label_counts = np.bincount(numbers[train_rows], minlength=movies_count + 1)
@@ -247,9 +249,9 @@ print(f"contexts {x.shape}:\n{x[:3]}\nlabels {y['label'].shape}: {y['label'][:3]
 
 ### The loss
 
-The scores of a batch become a matrix of *logits*, with a row for each query and a column
-for each label. Here is one for three examples, beside the *one-hot* labels, with a 1 at
-the right answer:
+The scores of a batch become a matrix of *logits*, with a row for each query and a
+column for each label. Here is one for three examples, beside the *one-hot* labels, with
+a 1 at the right answer:
 
 ```
                     logits                   one-hot labels
@@ -260,9 +262,9 @@ query [4 1 6]   7.0   9.4   7.2                 0  0  1
 ```
 
 The right answers are on the diagonal, so the labels are the identity matrix. A softmax
-makes probabilities of each row: of the third, 0.08, 0.83 and 0.09. The loss is minus the
-logarithm of the right one, so training will raise 7.2 and lower 9.4. (Two rows with the
-same label do no harm that we can measure.) And how does a score become a logit?
+makes probabilities of each row: of the third, 0.08, 0.83 and 0.09. The loss is minus
+the logarithm of the right one, so training will raise 7.2 and lower 9.4. (Two rows with
+the same label do no harm that we can measure.) And how does a score become a logit?
 
 ```
 logit = score / temperature - log(sampling probability)
@@ -271,10 +273,10 @@ logit = score / temperature - log(sampling probability)
 Scores begin close to 0. A **temperature** of 0.2 makes them differ more, which matters
 most where data are few.
 
-The **logarithm** corrects for popularity. Popular movies are wrong answers in many
-batches, so without it the model would learn to avoid them: scores would say how much
-*more* likely a movie is after this context than after others, the *ratio* here. So B
-would beat A, which is ten times as likely:
+The **logarithm** corrects for popularity. A popular movie is the right answer often,
+but a wrong answer as often, and the two cancel out. So without the logarithm, scores
+would say how much *more* likely a movie is after this context than after others: the
+*ratio* here. B would beat A, which is ten times as likely:
 
 ```
            after this context    after others    ratio    bonus
@@ -282,13 +284,13 @@ movie A              1 in 100        1 in 100        1      4.6
 movie B            1 in 1,000    1 in 100,000      100     11.5
 ```
 
-Minus the logarithm of a movie's share is a bonus for rare movies ([Yi et al.,
-2019](https://doi.org/10.1145/3298689.3346996)). What it adds to B's logit, training takes
-from B's score. So the scores of rare movies come out lower, and those of popular movies
-higher. When we recommend, we leave the bonus out, and the scores say how likely a movie
-is: A beats B. This brings popular movies back: 24 % of our recommendations are among the
-100 most popular, and 5 % without the correction, which also loses a third of the hits.
-(Of the movies watched next, it is 18 %.)
+Minus the logarithm of a movie's share is a *bonus* for rare movies ([Yi et al.,
+2019](https://doi.org/10.1145/3298689.3346996)). What it adds to B's logit, training
+takes from B's score. So the scores of rare movies come out lower, and those of popular
+movies higher. When we recommend, we leave the bonus out, and the scores say how likely
+a movie is: A beats B. This brings popular movies back: 24 % of our recommendations are
+among the 100 most popular. Without the correction it is 5 %, and a third of the hits
+are lost.
 
 ### The model
 
@@ -358,8 +360,8 @@ class SequentialRetrievalModel(keras.Model):
 
 """
 Let's instantiate, compile and train. Guessing among 256 labels has a loss of log 256 =
-5.5. Ours falls to 3.7 in training and to 4.1 on the test users (`val_loss`), in two and a
-half minutes on two cores.
+5.5. Ours falls to 3.7 in training and to 4.1 on the test users (`val_loss`), in two and
+a half minutes on two cores.
 
 The learning rate falls to 0 on the way, and weight decay keeps the weights small.
 `shuffle=False` says that the dataset shuffles.
@@ -449,10 +451,9 @@ print(pd.DataFrame(results, index=[f"HR@{TOP_K}", f"NDCG@{TOP_K}"]).T.round(3))
 """
 On MovieLens 1M, the ten most popular movies hit 4 % of the labels, counting hits 19 %,
 and the GRU 29 %, or about 20 % with shuffled contexts. (The sample gives 4, 8, 12 and
-10 %.)
-Published models hit [25](https://arxiv.org/abs/2309.07602) to
-[33](https://arxiv.org/abs/2402.17152) %, with longer contexts, and with ratings of one
-second in the file's order.
+10 %.) Published models hit [25](https://arxiv.org/abs/2309.07602) to
+[33](https://arxiv.org/abs/2402.17152) %, with longer contexts, and without mixing the
+ratings of one second.
 
 How hard was the test? Where the label is one of a list that somebody ticked off in one
 second, the GRU hits 40 %. Where it is alone in its second, the GRU hits 20 %, and
@@ -495,12 +496,13 @@ print_titles("Recommended:", recommend(model, context, seen, TOP_K))
 print_titles("Watched next:", [numbers[row]])
 
 """
-The last title is what this user really watched next. Most lists miss it.
+The last title is what this user really watched next. For most users, the list misses
+it.
 
 ### Your own evening
 
 Write down what *you* have watched, the latest last; a few words of each title will do.
-After four old movies by Disney, look for more of the kind.
+After four old movies by Disney, look for more of their kind.
 """
 
 my_titles = ["Snow White", "Bambi", "Cinderella", "Dumbo"]
@@ -528,8 +530,8 @@ The model has never heard of you, and need not: it has no table of users.
 
 ### Keeping the model
 
-A saved model recommends the same when it is loaded. Beside it go the movies' own ids, in
-the order of our numbers.
+A saved model recommends the same when it is loaded. Beside it go the movies' own ids,
+in the order of our numbers.
 """
 
 model.save("sequential_retrieval.keras")
@@ -541,10 +543,10 @@ print_titles("Recommended again:", recommend(loaded, context, seen, k=3))
 """
 ## What matters, and what to try
 
-Each row is one change, a mean of three runs, relative to the first row; less
-than 2 % mean nothing. To keep the test out of the choice, we counted the hits on each
-user's second-to-last movie. This line, at the end of the cell that sorts, makes it the
-last:
+Each row is one change, a mean of three runs, relative to the first row; differences
+under 2 % mean nothing. To keep the test out of the choice, we counted the hits on each
+user's second-to-last movie. This line, at the end of the cell that sorts, drops the
+last one:
 
 ```
 watched_df = watched_df[watched_df.duplicated("UserID", keep="last")]
@@ -560,7 +562,7 @@ watched_df = watched_df[watched_df.duplicated("UserID", keep="last")]
 | MAX_CONTEXT_LENGTH = 20 | 1.02 | 1.7 |
 | EMBEDDING_DIM = 128 | 1.01 | 2.1 |
 
-Fewer data may want more epochs. From here, a *ranking* model can sort the short list,
+With fewer data, try more epochs. From here, a *ranking* model can sort the short list,
 [SASRec](/keras_rs/examples/sas_rec/) reads the context with attention, and
 [ScaNN](/keras_rs/examples/scann/) searches millions of movies.
 """

@@ -30,10 +30,10 @@ PARTS = [f"{x}, last movie {y}" for x in METHODS[1:3] for y in ("alone", "in a l
 CHANGED = [f"GRU: {change}" for change in CHANGES]
 NAMED = [*METHODS[:3], "published recipe", *CHANGED[-2:], "HSTU-large [2]"]
 NAMED += ["GRU4Rec [1]", "GRU4Rec, the authors' program"]
-BAR = """<text x="450" y="{0}" text-anchor="end">{2}</text>
-<rect x="460" y="{1}" width="{3:.0f}" height="22" fill="#8ecae6"/>
+BAR = """<text x="520" y="{0}" text-anchor="end">{2}</text>
+<rect x="530" y="{1}" width="{3:.0f}" height="22" fill="#8ecae6"/>
 <text x="{4:.0f}" y="{0}">{5:.3f}</text>"""
-HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 {0}" width="860">
+HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 930 {0}" width="930">
 <rect width="100%" height="100%" fill="white"/><g font-family="sans-serif">"""
 
 
@@ -87,8 +87,8 @@ def tables():
         table(*ON, sorted(NAMED, key=rate), METRICS),
         table(*validation, ["GRU", *CHANGED[1:7]], ["hits", "time"]),
         table(*ON, [*METHODS, *PARTS, *CHANGED], METRICS),
-        table(*validation, [*METHODS, *CHANGED], METRICS),
         table(sample, "test", METHODS, METRICS),
+        table(*validation, [*METHODS, *CHANGED], METRICS),
         table(sample, "validation", [*METHODS, *CHANGED], METRICS),
         table(*ON, sorted([*quoted, "GRU", *CHANGED[-2:]], key=rate), METRICS),
         table(*ON, ["published recipe", "GRU"], [*COSTS, *METRICS]),
@@ -101,7 +101,7 @@ def picture():
     parts = [HEAD.format(30 * len(NAMED) + 4)]
     for i, name in enumerate(sorted(NAMED, key=rate)):
         width, at = 1000 * rate(name), (30 * i + 20, 30 * i + 4)
-        parts.append(BAR.format(*at, name, width, width + 468, width / 1000))
+        parts.append(BAR.format(*at, name, width, width + 538, width / 1000))
     return "\n".join([*parts, "</g></svg>"])
 
 
