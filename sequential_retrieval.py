@@ -273,10 +273,10 @@ logit = score / temperature - log(sampling probability)
 Scores begin close to 0. A **temperature** of 0.2 makes them differ more, which matters
 most where data are few.
 
-The **logarithm** corrects for popularity. A popular movie is the right answer often,
-but a wrong answer as often, and the two cancel out. So without the logarithm, scores
-would say how much *more* likely a movie is after this context than after others: the
-*ratio* here. B would beat A, which is ten times as likely:
+The **logarithm** corrects for popularity. A popular movie is often the right answer,
+and a wrong answer in the same proportion, and the two cancel out. So without the
+logarithm, scores would say how much *more* likely a movie is after this context than
+after others: the *ratio* here. B would beat A, which is ten times as likely:
 
 ```
            after this context    after others    ratio    bonus
@@ -285,12 +285,12 @@ movie B            1 in 1,000    1 in 100,000      100     11.5
 ```
 
 Minus the logarithm of a movie's share is a *bonus* for rare movies ([Yi et al.,
-2019](https://doi.org/10.1145/3298689.3346996)). What it adds to B's logit, training
-takes from B's score. So the scores of rare movies come out lower, and those of popular
-movies higher. When we recommend, we leave the bonus out, and the scores say how likely
-a movie is: A beats B. This brings popular movies back: 24 % of our recommendations are
-among the 100 most popular. Without the correction it is 5 %, and a third of the hits
-are lost.
+2019](https://doi.org/10.1145/3298689.3346996)). Training finds the same logits with it
+as without it. So what the bonus adds to B's logit, training takes from B's score: the
+scores of rare movies come out lower, and those of popular movies higher. When we
+recommend, we leave the bonus out, and the scores say how likely a movie is: A beats B.
+This brings popular movies back: 24 % of our recommendations are among the 100 most
+popular. Without the correction it is 5 %, and a third of the hits are lost.
 
 ### The model
 
