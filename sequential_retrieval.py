@@ -14,7 +14,7 @@ A movie service has thousands of movies, and room for ten on the screen. *Retrie
 searches the catalogue for a short list, which a slower model may then sort. Ours is
 *sequential*: it reads what somebody has watched, in that order, and predicts the next
 movie. On MovieLens 1M, its ten recommendations contain the next movie for 29 % of the
-users; the ten most popular movies do for 4 %.
+users; the ten most popular movies that are new to them do for 4 %.
 
 We train two networks, called *towers*, as in [basic
 retrieval](/keras_rs/examples/basic_retrieval/). The *candidate tower* is an
@@ -83,7 +83,7 @@ if keras.backend.backend() != "tensorflow":
     tf.config.set_visible_devices([], "GPU")
 
 """
-Here are the hyperparameters.
+Here are the settings.
 """
 
 MOVIELENS_1M_URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
@@ -270,27 +270,29 @@ the same label do no harm that we can measure.) And how does a score become a lo
 logit = score / temperature - log(sampling probability)
 ```
 
-Scores begin close to 0. A **temperature** of 0.2 makes them differ more, which matters
-most where data are few.
+Scores begin close to 0. A **temperature** of 0.2 makes the logits differ more, which
+matters most where data are few.
 
-The **logarithm** corrects for popularity. A popular movie is often the right answer,
-and a wrong answer in the same proportion, and the two cancel out. So without the
-logarithm, scores would say how much *more* likely a movie is after this context than
-after others: the *ratio* here. B would beat A, which is ten times as likely:
+The **logarithm** corrects for popularity. A movie that is ten times as popular is ten
+times as often the right answer, and ten times as often a wrong one. The two cancel out:
+training makes the logits say how much *more* likely a movie is after this context than
+in general, the *ratio* below. Without the logarithm, these would be our scores, and B
+would beat A, which is ten times as likely after this context:
 
 ```
-           after this context    after others    ratio    bonus
-movie A              1 in 100        1 in 100        1      4.6
-movie B            1 in 1,000    1 in 100,000      100     11.5
+          after this context    in general   ratio    logit = score + bonus
+movie A             1 in 100      1 in 100       1      0.0    -4.6     4.6
+movie B           1 in 1,000  1 in 100,000     100      4.6    -6.9    11.5
 ```
 
-Minus the logarithm of a movie's share is a *bonus* for rare movies ([Yi et al.,
-2019](https://doi.org/10.1145/3298689.3346996)). Training finds the same logits with it
-as without it. So what the bonus adds to B's logit, training takes from B's score: the
-scores of rare movies come out lower, and those of popular movies higher. When we
-recommend, we leave the bonus out, and the scores say how likely a movie is: A beats B.
-This brings popular movies back: 24 % of our recommendations are among the 100 most
-popular. Without the correction it is 5 %, and a third of the hits are lost.
+(A logit is the logarithm of the ratio, and scores are divided by the temperature here.)
+Minus the logarithm of a movie's share in general is a *bonus* for rare movies ([Yi et
+al., 2019](https://doi.org/10.1145/3298689.3346996)). Training aims at the same logits
+with the bonus as without, so it lowers the scores by it: most for rare movies, and
+popular movies gain on them. When we recommend, we leave the bonus out, and the scores
+say how likely a movie is: A beats B. This brings popular movies back: 24 % of our
+recommendations are among the 100 most popular. Without the correction it is 5 %, and a
+third of the hits are lost.
 
 ### The model
 
@@ -479,7 +481,7 @@ def print_titles(heading, numbers):
 
 """
 `model.predict()` calls the index and returns the short list. From it we leave out what
-the user has watched, as in the evaluation, and take the first ten.
+the user has watched, and take the first ten.
 """
 
 

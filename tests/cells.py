@@ -52,14 +52,14 @@ TITLES = {movie: f"Opener {movie} (2000)" for movie in range(1, 41)}
 TITLES |= {movie: f"Sequel {movie - 40} (2001)" for movie in range(41, 81)}
 
 
-def archive_of(ratings, titles, folder="ml-1m"):
+def archive_of(ratings, titles):
     """Returns the bytes of an archive in the form of MovieLens 1M."""
     movies = [(movie, title, "Drama") for movie, title in titles.items()]
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, rows in ("ratings", ratings), ("movies", movies):
             lines = "\n".join("::".join(map(str, row)) for row in rows)
-            archive.writestr(f"{folder}/{name}.dat", lines.encode("latin-1"))
+            archive.writestr(f"ml-1m/{name}.dat", lines.encode("latin-1"))
     return file.getvalue()
 
 

@@ -16,9 +16,9 @@ execute([CELLS[0], CELLS[place_of("SequentialRetrievalModel", CELLS)]], NAMES)
 Model = NAMES["SequentialRetrievalModel"]
 
 
-def make_model(movies_count=6, temperature=0.1, k=7, **kwargs):
+def make_model(movies_count=6, temperature=0.1, k=7):
     keras.utils.set_random_seed(1)
-    model = Model(movies_count, 16, temperature, k, **kwargs)
+    model = Model(movies_count, 16, temperature, k)
     model.compile("adam")
     model.build((None, None))
     return model

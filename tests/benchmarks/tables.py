@@ -28,8 +28,9 @@ COSTS = ["s to the titles", "time to the titles", "peak MB"]
 METHODS = ["most popular", "after the last movie", "GRU", "GRU, contexts shuffled"]
 PARTS = [f"{x}, last movie {y}" for x in METHODS[1:3] for y in ("alone", "in a list")]
 CHANGED = [f"GRU: {change}" for change in CHANGES]
-NAMED = [*METHODS[:3], "published recipe", *CHANGED[-2:], "HSTU-large [2]"]
-NAMED += ["GRU4Rec [1]", "GRU4Rec, the authors' program"]
+NAMED = [*METHODS[:3], "published recipe", *CHANGED[-2:], "GRU4Rec [1]", "SASRec+ [1]"]
+NAMED += ["SASRec+, 3,000 negatives [1]", "HSTU [2]", "HSTU-large [2]"]
+NAMED += ["GRU4Rec, the authors' program"]
 BAR = """<text x="520" y="{0}" text-anchor="end">{2}</text>
 <rect x="530" y="{1}" width="{3:.0f}" height="22" fill="#8ecae6"/>
 <text x="{4:.0f}" y="{0}">{5:.3f}</text>"""
