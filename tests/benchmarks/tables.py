@@ -31,10 +31,10 @@ CHANGED = [f"GRU: {change}" for change in CHANGES]
 NAMED = [*METHODS[:3], "published recipe", *CHANGED[-2:], "GRU4Rec [1]", "SASRec+ [1]"]
 NAMED += ["SASRec+, 3,000 negatives [1]", "HSTU [2]", "HSTU-large [2]"]
 NAMED += ["GRU4Rec, the authors' program"]
-BAR = """<text x="520" y="{0}" text-anchor="end">{2}</text>
-<rect x="530" y="{1}" width="{3:.0f}" height="22" fill="#8ecae6"/>
+BAR = """<text x="560" y="{0}" text-anchor="end">{2}</text>
+<rect x="570" y="{1}" width="{3:.0f}" height="22" fill="#8ecae6"/>
 <text x="{4:.0f}" y="{0}">{5:.3f}</text>"""
-HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 930 {0}" width="930">
+HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 970 {0}" width="970">
 <rect width="100%" height="100%" fill="white"/><g font-family="sans-serif">"""
 
 
@@ -102,7 +102,7 @@ def picture():
     parts = [HEAD.format(30 * len(NAMED) + 4)]
     for i, name in enumerate(sorted(NAMED, key=rate)):
         width, at = 1000 * rate(name), (30 * i + 20, 30 * i + 4)
-        parts.append(BAR.format(*at, name, width, width + 538, width / 1000))
+        parts.append(BAR.format(*at, name, width, width + 578, width / 1000))
     return "\n".join([*parts, "</g></svg>"])
 
 
