@@ -14,7 +14,7 @@ A movie service has thousands of movies, and room for ten on the screen. *Retrie
 searches the catalogue for a short list, which a slower model may then sort. Ours is
 *sequential*: it reads what somebody has watched, in that order, and predicts the next
 movie. On MovieLens 1M, its ten recommendations contain the next movie for 29 % of the
-users; the ten most popular movies that are new to them do for 4 %.
+users. The ten most popular movies that are new to them contain it for 4 %.
 
 We train two networks, called *towers*, as in [basic
 retrieval](/keras_rs/examples/basic_retrieval/). The *candidate tower* is an
@@ -147,8 +147,8 @@ print(ratings_df.head(), movies_df[["MovieID", "Title"]].head(), sep="\n\n")
 We read a rating as "this user watched this movie then", whatever the stars, and sort
 the ratings by user and time. But half of them come in the same second as the one
 before, since people tick off lists. Within a second, the file has nearly the same order
-for all users, and a model that learns this order looks better than it is. So we mix the
-ratings first.
+for all users. A model that learns this order predicts the file, not people, so we mix
+the ratings first.
 """
 
 watched_df = ratings_df.sample(frac=1, random_state=SEED)
@@ -214,9 +214,9 @@ print(f"{len(train_rows):,} training and {len(test_rows):,} test examples")
 ### Batches
 
 The model learns to find a row's own label among all labels of its batch. The others,
-the *in-batch negatives*, are wrong answers that cost nothing. With one user's examples
-side by side, these wrong answers would be movies that this very user watches, so we mix
-all rows, and nearby rows again in every epoch. Each label comes with its *sampling
+the *in-batch negatives*, are wrong answers for free. With one user's examples side by
+side, these wrong answers would be movies that this very user watches, so we mix all
+rows, and nearby rows again in every epoch. Each label comes with its *sampling
 probability*, its share among the training labels.
 """
 
@@ -250,8 +250,8 @@ print(f"contexts {x.shape}:\n{x[:3]}\nlabels {y['label'].shape}: {y['label'][:3]
 ### The loss
 
 The scores of a batch become a matrix of *logits*, with a row for each query and a
-column for each label. Here is one for three examples, beside the *one-hot* labels, with
-a 1 at the right answer:
+column for each label. Here is one for three users, beside the *one-hot* labels, 1 at
+the right answer:
 
 ```
                     logits                   one-hot labels
@@ -263,42 +263,45 @@ query [4 1 6]   7.0   9.4   7.2                 0  0  1
 
 The right answers are on the diagonal, so the labels are the identity matrix. A softmax
 makes probabilities of each row: of the third, 0.08, 0.83 and 0.09. The loss is minus
-the logarithm of the right one, so training will raise 7.2 and lower 9.4. (Two rows with
-the same label do no harm that we can measure.) And how does a score become a logit?
+the logarithm of the right one, so training will raise 7.2 and lower 9.4. And how does a
+score become a logit?
 
 ```
 logit = score / temperature - log(sampling probability)
 ```
 
-Scores begin close to 0. A **temperature** of 0.2 makes the logits differ more, which
-matters most where data are few.
+Scores begin close to 0. A **temperature** of 0.2 makes the logits differ more, so that
+training starts sooner. This matters most where data are few.
 
-The **logarithm** corrects for popularity. A movie that is ten times as popular is ten
-times as often the right answer, and ten times as often a wrong one. The two cancel out:
-training makes the logits say how much *more* likely a movie is after this context than
-in general, the *ratio* below. Without the logarithm, these would be our scores, and B
-would beat A, which is ten times as likely after this context:
+The **logarithm** corrects for popularity. Training raises a movie's score where it is
+the right answer, and lowers it where it is a wrong one. A movie is right as often as
+people watch it after this context. It is wrong as often as it is the label of another
+row: as often as people watch it in general. Without the correction, only the *ratio* of
+the two matters. Movie B below comes 200 times as often here as in general, so B beats
+A, though A is ten times as likely.
+
+With the correction, logits have a *head start* in training: minus the logarithm of the
+movie's share in general ([Yi et al.,
+2019](https://doi.org/10.1145/3298689.3346996)). Training leads to the same logit as
+without it: the logarithm of the ratio. So the score comes out lower by the head start,
+most for rare movies:
 
 ```
-          after this context    in general   ratio    logit = score + bonus
-movie A             1 in 100      1 in 100       1      0.0    -4.6     4.6
-movie B           1 in 1,000  1 in 100,000     100      4.6    -6.9    11.5
+          after this context    in general    ratio   logit   head start   score / 0.2
+movie A             1 in 100      1 in 100        1     0.0          4.6          -4.6
+movie B           1 in 1,000  1 in 200,000      200     5.3         12.2          -6.9
 ```
 
-(A logit is the logarithm of the ratio, and scores are divided by the temperature here.)
-Minus the logarithm of a movie's share in general is a *bonus* for rare movies ([Yi et
-al., 2019](https://doi.org/10.1145/3298689.3346996)). Training aims at the same logits
-with the bonus as without, so it lowers the scores by it: most for rare movies, and
-popular movies gain on them. When we recommend, we leave the bonus out, and the scores
-say how likely a movie is: A beats B. This brings popular movies back: 24 % of our
-recommendations are among the 100 most popular. Without the correction it is 5 %, and a
-third of the hits are lost.
+When we recommend, there is no head start. The scores say how likely a movie is after
+this context (-4.6 is the logarithm of 1/100), and A beats B. So the correction makes
+popular movies come *more* often: 24 % of our recommendations are among the 100 most
+popular. Without it, 5 % are, and a third of the hits are lost.
 
 ### The model
 
 Keras calls `build()` once: there the index, `BruteForceRetrieval`, gets the embedding
-table. For each batch, Keras calls `call()`, and hands the result to `compute_loss()` as
-`y_pred`. `mask_zero` makes the GRU skip the padding.
+table, no copy. For each batch, Keras calls `call()`, and hands the result to
+`compute_loss()` as `y_pred`.
 """
 
 
@@ -310,7 +313,7 @@ class SequentialRetrievalModel(keras.Model):
         movies_count: int. The number of movies, which are numbered from 1.
         embedding_dimension: int. The length of the vectors.
         temperature: float. In the loss, scores are divided by it.
-        k: int. The number of candidates to retrieve, at most `movies_count + 1`.
+        k: int. How many candidates to retrieve, at most `movies_count + 1`.
     """
 
     def __init__(self, movies_count, embedding_dimension, temperature, k, **kwargs):
@@ -319,9 +322,9 @@ class SequentialRetrievalModel(keras.Model):
         self.embedding_dimension = embedding_dimension
         self.temperature = temperature
         self.k = k
+        # The GRU skips what is masked. TensorFlow's cuDNN refuses masks in front.
         table = layers.Embedding(movies_count + 1, embedding_dimension, mask_zero=True)
         inputs = keras.Input((None,), dtype="int32")
-        # TensorFlow's cuDNN wants padding at the end.
         gru = layers.GRU(embedding_dimension, use_cudnn=False)
         self.query_model = keras.Sequential([inputs, table, gru])
         self.candidate_model = table
@@ -362,11 +365,12 @@ class SequentialRetrievalModel(keras.Model):
 
 """
 Let's instantiate, compile and train. Guessing among 256 labels has a loss of log 256 =
-5.5. Ours falls to 3.7 in training and to 4.1 on the test users (`val_loss`), in two and
-a half minutes on two cores.
+5.5. Ours falls to 3.7 in training and to 4.1 on the test users (`val_loss`), in two
+minutes on two cores.
 
 The learning rate falls to 0 on the way, and weight decay keeps the weights small.
-`shuffle=False` says that the dataset shuffles.
+`compile()` gets no loss, since `compute_loss()` has one, and `fit()` gets
+`shuffle=False`, since the dataset shuffles itself.
 """
 
 k = min(NUM_CANDIDATES, movies_count + 1)
@@ -388,6 +392,9 @@ watched before, sorted by their scores.
 
 With three users whose labels have ranks 1, 4 and 15, HR@10 is 2/3 = 0.667, and NDCG@10
 is (1 + 0.43 + 0) / 3 = 0.477.
+
+In MovieLens, nobody watches a movie twice. For goods that people buy again, let
+`history()` return `[]`.
 """
 
 
@@ -402,7 +409,7 @@ def evaluate(score, rows, k):
     for part in np.array_split(rows, len(rows) // 256 + 1):
         for row, scores in zip(part, score(contexts[part])):
             scores[[0, *history(row)]] = -np.inf
-            ranks.append(np.sum(~(scores < scores[numbers[row]])))  # Ties and NaN, too.
+            ranks.append(np.sum(~(scores < scores[numbers[row]])))  # Itself, ties, NaN.
     ranks = np.array(ranks)
     return np.mean(ranks <= k), np.mean((ranks <= k) / np.log2(1 + ranks))
 
@@ -451,15 +458,13 @@ results = {name: evaluate(score, test_rows, TOP_K) for name, score in methods.it
 print(pd.DataFrame(results, index=[f"HR@{TOP_K}", f"NDCG@{TOP_K}"]).T.round(3))
 
 """
-On MovieLens 1M, the ten most popular movies hit 4 % of the labels, counting hits 19 %,
-and the GRU 29 %, or about 20 % with shuffled contexts. (The sample gives 4, 8, 12 and
-10 %.) Published models hit [25](https://arxiv.org/abs/2309.07602) to
-[33](https://arxiv.org/abs/2402.17152) %, with longer contexts, and without mixing the
-ratings of one second.
+On MovieLens 1M, the ten most popular movies hit 4 % of the labels, counting what came
+after the last movie 19 %, and the GRU 29 %, or about 20 % with shuffled contexts. (The
+sample gives 4, 8, 12 and 10 %.)
 
 How hard was the test? Where the label is one of a list that somebody ticked off in one
 second, the GRU hits 40 %. Where it is alone in its second, the GRU hits 20 %, and
-counting 13 %.
+*after the last movie* 13 %.
 
 ## Making predictions
 
@@ -481,7 +486,8 @@ def print_titles(heading, numbers):
 
 """
 `model.predict()` calls the index and returns the short list. From it we leave out what
-the user has watched, and take the first ten.
+the user has watched, and take the first ten. (Who has watched nearly all of it gets
+fewer.)
 """
 
 
@@ -538,7 +544,7 @@ in the order of our numbers.
 
 model.save("sequential_retrieval.keras")
 with open("sequential_retrieval.json", "w") as file:
-    json.dump(original_ids, file, default=str)
+    json.dump(original_ids, file, default=str)  # UUIDs, say, as text.
 loaded = keras.saving.load_model("sequential_retrieval.keras")
 print_titles("Recommended again:", recommend(loaded, context, seen, k=3))
 
@@ -564,7 +570,8 @@ watched_df = watched_df[watched_df.duplicated("UserID", keep="last")]
 | MAX_CONTEXT_LENGTH = 20 | 1.02 | 1.7 |
 | EMBEDDING_DIM = 128 | 1.01 | 2.1 |
 
-With fewer data, try more epochs. From here, a *ranking* model can sort the short list,
+A batch may hold a label twice, which does no measurable harm. With fewer data, try more
+epochs. From here, a *ranking* model can sort the short list,
 [SASRec](/keras_rs/examples/sas_rec/) reads the context with attention, and
 [ScaNN](/keras_rs/examples/scann/) searches millions of movies.
 """
