@@ -2,7 +2,7 @@
 Title: Sequential retrieval [GRU4Rec]
 Author: [Abheesht Sharma](https://github.com/abheesht17/), [Fabien Hertschuh](https://github.com/hertschuh/) (original Keras RS example)
 Date created: 2026/11/24
-Last modified: 2026/11/27
+Last modified: 2026/11/28
 Description: Recommend the next movie with a GRU that reads the last ten in order.
 Accelerator: None
 """
