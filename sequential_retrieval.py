@@ -263,10 +263,10 @@ query [0 2 7]   6.0   9.9   8.7                 0  1  0
 query [4 1 6]   7.0   9.4   7.2                 0  0  1
 ```
 
-The right answers are on the diagonal, so the labels are the identity matrix. (A label
-that stands twice does no measurable harm.) A softmax makes probabilities of each row:
-of the third, 0.08, 0.83 and 0.09. The loss is minus the logarithm of the right one, so
-training will raise 7.2 and lower 9.4. And how does a score become a logit?
+The right answers are on the diagonal, so the labels are the identity matrix. A softmax
+makes probabilities of each row: of the third, 0.08, 0.83 and 0.09. The loss is minus
+the logarithm of the right one, so training will raise 7.2 and lower 9.4. And how does a
+score become a logit?
 
 ```
 logit = score / temperature - log(sampling probability)
@@ -287,14 +287,22 @@ movie A             1 in 100      1 in 100        1
 movie B           1 in 1,000  1 in 200,000      200
 ```
 
-The correction adds a *head start* to the logits in training: minus the logarithm of the
-movie's share in general, 4.6 for A and 12.2 for the rare B ([Yi et al.,
-2019](https://doi.org/10.1145/3298689.3346996)). With it, rare movies get by with lower
-scores, and popular ones gain on them. When we recommend, nobody has a head start. The
-scores say how likely a movie is after this context, and A beats B. So popular movies
-come *more* often: 24 % of our recommendations are among the 100 most popular (of the
-movies watched next, 18 % are). Without the correction, 5 % are, and a third of the hits
-are lost.
+With the correction, it is the logit that comes to say the ratio, and a logit is the
+score plus a *head start*: minus the logarithm of the movie's share in general, 4.6 for
+A and 12.2 for the rare B ([Yi et al.,
+2019](https://doi.org/10.1145/3298689.3346996)). So training moves the scores of rare
+movies down, and those of popular movies up in comparison:
+
+```
+          log(ratio) - head start = score / temperature
+movie A          0.0 -        4.6 =  -4.6 = log(1 in 100)
+movie B          5.3 -       12.2 =  -6.9 = log(1 in 1,000)
+```
+
+When we recommend, nobody has a head start. The scores say how likely a movie is after
+this context, and A beats B. So popular movies come *more* often: 24 % of our
+recommendations are among the 100 most popular. Without the correction, 5 % are, and a
+third of the hits are lost.
 
 ### The model
 
@@ -570,7 +578,8 @@ watched_df = watched_df[watched_df.duplicated("UserID", keep="last")]
 | MAX_CONTEXT_LENGTH = 20 | 1.02 | 1.7 |
 | EMBEDDING_DIM = 128 | 1.01 | 2.1 |
 
-With fewer data, try more epochs. From here, a *ranking* model can sort the short list,
+A label that stands twice in a batch does no measurable harm. With fewer data, try more
+epochs. From here, a *ranking* model can sort the short list,
 [SASRec](/keras_rs/examples/sas_rec/) reads the context with attention, and
 [ScaNN](/keras_rs/examples/scann/) searches millions of movies.
 """
