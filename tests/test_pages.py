@@ -53,7 +53,7 @@ def test_tables_are_means_of_the_raw_rows(table):
             values = {x: value(*pair) for x, pair in raw_rows(data, on, label).items()}
             if column in RELATIVE:
                 values = {seed: x / value(*first[seed]) for seed, x in values.items()}
-            half = 0.501 * 10 ** -len(cell.partition(".")[2]) * (1 + (column == "time"))
+            half = 0.501 * 10 ** -len(cell.partition(".")[2])
             expected = pytest.approx(mean(values.values()), abs=half)
             assert float(cell.replace(",", "")) == expected, (label, column)
 

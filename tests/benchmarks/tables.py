@@ -12,16 +12,15 @@ from statistics import mean
 from changes import CHANGES
 from measure import RESULTS, hash_of_code
 
-to_tenths = lambda x: "1.0" if abs(x - 1) < 0.1 else f"{x:.1f}"  # Less is noise.
 COLUMNS = {  # By name: the value of a run, its format, is it relative to the first row.
-    "HR@10": (lambda run: run["HR@10"], "{:.3f}".format, False),
-    "NDCG@10": (lambda run: run["NDCG@10"], "{:.3f}".format, False),
-    "hits": (lambda run: run["HR@10"], "{:.2f}".format, True),
-    "time": (lambda run: run["trained"] - run["prepared"], to_tenths, True),
-    "s to the titles": (lambda run: run["titles"], "{:.0f}".format, False),
-    "time to the titles": (lambda run: run["titles"], "{:.2f}".format, True),
-    "peak MB": (lambda run: run["memory"], "{:,.0f}".format, False),
-    "share": (lambda run: run["share"], "{:.2f}".format, False),
+    "HR@10": (lambda run: run["HR@10"], ".3f", False),
+    "NDCG@10": (lambda run: run["NDCG@10"], ".3f", False),
+    "hits": (lambda run: run["HR@10"], ".2f", True),
+    "time": (lambda run: run["trained"] - run["prepared"], ".1f", True),
+    "s to the titles": (lambda run: run["titles"], ".0f", False),
+    "time to the titles": (lambda run: run["titles"], ".2f", True),
+    "peak MB": (lambda run: run["memory"], ",.0f", False),
+    "share": (lambda run: run["share"], ".2f", False),
 }
 METRICS, ON = ["HR@10", "NDCG@10"], ("ml-1m", "test")
 COSTS = ["s to the titles", "time to the titles", "peak MB"]
@@ -70,7 +69,7 @@ def table(data, on, labels, columns):
                     value(run) / (value(base[seed]) if is_relative else 1)
                     for seed, run in by_seed.items()
                 ]
-                lines[-1].append(form(mean(values)))
+                lines[-1].append(format(mean(values), form))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
