@@ -287,9 +287,9 @@ movie A             1 in 100      1 in 100        1
 movie B           1 in 1,000  1 in 200,000      200
 ```
 
-With the correction, it is the logit that comes to say the ratio, and a logit is the
-scaled score plus a *head start*: minus the logarithm of the movie's share in general,
-4.6 for A and 12.2 for the rare B ([Yi et al.,
+With the correction, it is the logit that comes to say the ratio. A logit is the scaled
+score plus a *head start*: minus the logarithm of the movie's share in general, 4.6 for
+A and 12.2 for the rare B ([Yi et al.,
 2019](https://doi.org/10.1145/3298689.3346996)). So training moves the scores of rare
 movies down, and those of popular movies up in comparison:
 
